@@ -1,0 +1,20 @@
+"""What happens beside training, on the host: logs, pictures, saves, guards.
+
+All are Keras callbacks for `fit`; each acts at training steps, not epochs.
+"""
+
+from tfgen.callbacks.guard import NaNGuard
+from tfgen.callbacks.logs import CSVLog, Progress
+from tfgen.callbacks.pictures import SampleGrid, grid
+from tfgen.callbacks.saving import Checkpoints
+from tfgen.callbacks.tensorboard import TensorBoard
+
+__all__ = [
+    "CSVLog",
+    "Checkpoints",
+    "NaNGuard",
+    "Progress",
+    "SampleGrid",
+    "TensorBoard",
+    "grid",
+]

@@ -1,0 +1,6 @@
+"""Data: names become sources, sources become step-indexed streams."""
+
+from tfgen.data.pipeline import Stream
+from tfgen.data.sources import Data, load
+
+__all__ = ["Data", "Stream", "load"]

@@ -1,0 +1,107 @@
+"""Every model by name, imported on use, and `build`, which assembles one."""
+
+import contextlib
+import difflib
+import importlib
+
+from tfgen.core.errors import BadInput
+
+MODELS = {
+    "vae": "tfgen.models.vae:VAE",
+    "wgan": "tfgen.models.wgan:WGAN",
+    "wgan_gp": "tfgen.models.wgan:WGANGP",
+    "classifier": "tfgen.models.classifier:Classifier",
+}
+
+
+def find(name):
+    """Return the model class of a name in MODELS or of `package.module:Class`."""
+    path = MODELS.get(name, name)
+    module, colon, attribute = path.partition(":")
+    if not colon:
+        close = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise BadInput(
+            f"unknown model {name!r}{hint}; valid: {', '.join(MODELS)}, "
+            "or package.module:Class"
+        )
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"cannot import model {name!r}: {error}") from None
+    from tfgen.core.model import GenerativeModel
+
+    if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
+        raise BadInput(f"model {name!r} is not a subclass of tfgen.GenerativeModel")
+    return found
+
+
+def configure(name, preset="paper", hparams=None):
+    """Return the `Config` of model `name`: a preset with some fields changed."""
+    cls = find(name)
+    if preset not in cls.PRESETS:
+        raise BadInput(
+            f"unknown preset {preset!r} of {name}; valid: {', '.join(cls.PRESETS)}"
+        )
+    return cls.Config.parse(cls.PRESETS[preset], hparams or {})
+
+
+def build(
+    name,
+    preset="small",
+    *,
+    spec,
+    hparams=None,
+    config=None,
+    seed=0,
+    strategy=None,
+    xla="auto",
+    precision="float32",
+    **compile_arguments,
+):
+    """Return a compiled model, ready for `fit`.
+
+    Args:
+        name: A key of MODELS, or `package.module:Class`.
+        preset: "paper", "small" or "tiny".
+        spec: `DataSpec` of the data it will be fed.
+        hparams: {field of its Config: value} changing the preset.
+        config: A finished Config instead of preset and hparams.
+        seed: Of initial weights, noise and data order. Sets Python's, NumPy's and
+            TensorFlow's global seeds, which Keras' initialisers draw from.
+        strategy: `tf.distribute.Strategy` to live in; none: this device.
+        xla: "on", "off", or "auto": on for accelerators, on a CPU as the model says.
+        precision: "float32", or "bfloat16" for layers' arithmetic (weights,
+            losses and penalties stay float32).
+        **compile_arguments: Further arguments of `GenerativeModel.compile`.
+
+    Raises:
+        BadInput: A name, preset, hparam or value is not valid, or the data lack
+            what the model needs.
+    """
+    import keras
+    import tensorflow as tf
+
+    cls = find(name)
+    config = config or configure(name, preset, hparams)
+    accelerated = bool(tf.config.list_logical_devices("GPU")) or isinstance(
+        strategy, tf.distribute.TPUStrategy
+    )
+    automatic = accelerated or cls.xla_on_cpu
+    keras.utils.set_random_seed(seed)
+    earlier = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(
+        {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+    )
+    try:
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            model = cls.create(config, spec)
+            model.feed_from(spec)
+            model.compile(
+                seed=seed,
+                xla={"auto": automatic, "on": True, "off": False}[xla],
+                **compile_arguments,
+            )
+    finally:
+        keras.config.set_dtype_policy(earlier)
+    return model

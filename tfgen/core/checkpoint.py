@@ -1,0 +1,241 @@
+"""Exact, strict, atomic save and restore of everything a run consists of.
+
+One file a save: an uncompressed .npz of every variable in `model.state()`, with a
+JSON header. It is written beside its final name, flushed to disk, then renamed, so
+a name that exists is whole; a zip's checksums tell a file damaged later.
+
+Noise and data order are functions of (seed, step), so the variables are all there
+is to save. Values that may differ between replicas (batch statistics, seeds of
+layers) are kept for every replica; all others are equal by construction and kept
+once. On another replica count, replica r takes copy r modulo the saved count.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from tfgen.core.errors import BadInput
+
+FORMAT = 1
+_HEADER = "header.json"
+
+
+class Damaged(Exception):
+    """A checkpoint file is truncated or altered."""
+
+
+def collect(model):
+    """Return {name: array} of `model.state()`; a collective over workers.
+
+    Replica-local values have a leading axis of all replicas.
+    """
+    strategy, local = model.distribute_strategy, model.replica_local()
+    arrays = {}
+    for name, variable in model.state().items():
+        copies = strategy.experimental_local_results(variable.value)
+        if name not in local:
+            arrays[name] = copies[0].numpy()
+        elif is_multi_worker(strategy):
+            arrays[name] = _gather(strategy, variable)
+        else:
+            arrays[name] = np.stack([copy.numpy() for copy in copies])
+    return arrays
+
+
+def _gather(strategy, variable):
+    import tensorflow as tf
+
+    @tf.function(autograph=False)
+    def all_copies():
+        copies = strategy.run(lambda: tf.identity(variable.value)[tf.newaxis])
+        return strategy.gather(copies, axis=0)
+
+    return all_copies().numpy()
+
+
+def digest(model):
+    """Return the SHA-256 of every copy of every variable, in a fixed order."""
+    strategy, local = model.distribute_strategy, model.replica_local()
+    sha = hashlib.sha256()
+    arrays = collect(model)
+    for name, variable in model.state().items():
+        copies = strategy.experimental_local_results(variable.value)
+        values = [arrays[name]] if name in local else [c.numpy() for c in copies]
+        for value in values:
+            sha.update(f"{name} {value.dtype} {value.shape}".encode())
+            sha.update(np.ascontiguousarray(value).tobytes())
+    return sha.hexdigest()
+
+
+def save(model, folder, keep=3, keep_also=()):
+    """Write `folder/step_<n>.npz`, then delete all but the newest `keep`.
+
+    Args:
+        model: Whose `state()` is saved. Every worker calls; the chief writes.
+        folder: Where; it exists.
+        keep: How many of the newest stay.
+        keep_also: Steps that stay however old.
+
+    Returns:
+        The step saved.
+    """
+    step = model.steps_done
+    arrays = collect(model)
+    if not is_chief(model.distribute_strategy):
+        return step
+    header = {
+        "format": FORMAT,
+        "step": step,
+        "replicas": model.distribute_strategy.num_replicas_in_sync,
+        "local": sorted(model.replica_local()),
+    }
+    final = path_of(folder, step)
+    partial = final.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        _write(file, header, arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, final)
+    _flush_folder(folder)
+    for old in steps(folder)[:-keep]:
+        if old not in keep_also:
+            path_of(folder, old).unlink(missing_ok=True)
+    return step
+
+
+def _write(file, header, arrays):
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(file, **{_HEADER: text}, **arrays)
+
+
+def _flush_folder(folder):
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def path_of(folder, step):
+    """Return the file of a step."""
+    return pathlib.Path(folder) / f"step_{step:09d}.npz"
+
+
+def steps(folder):
+    """Return the steps saved in `folder`, oldest first."""
+    names = [path.stem for path in pathlib.Path(folder).glob("step_*.npz")]
+    return sorted(int(name[5:]) for name in names if name[5:].isdigit())
+
+
+def read(path):
+    """Return (header, {name: array}) of a checkpoint file.
+
+    Raises:
+        Damaged: It is truncated or altered.
+        BadInput: It is whole, but not a checkpoint of this format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        raise Damaged(f"{path} is damaged ({error})") from error
+    if _HEADER not in arrays:
+        raise BadInput(f"{path} is not a tfgen checkpoint")
+    header = json.loads(arrays.pop(_HEADER).tobytes())
+    if header["format"] != FORMAT:
+        raise BadInput(
+            f"{path} has format {header['format']}; this version reads {FORMAT}"
+        )
+    return header, arrays
+
+
+def restore(model, path):
+    """Set every variable of `model.state()` from a checkpoint file.
+
+    Raises:
+        Damaged: The file is truncated or altered.
+        BadInput: It lacks values of this model, has others, or other shapes.
+    """
+    header, arrays = read(path)
+    state, local = model.state(), model.replica_local()
+    shapes = {
+        name: tuple(variable.shape) if name not in local else (..., *variable.shape)
+        for name, variable in state.items()
+    }
+    problems = _differences(shapes, arrays, set(header["local"]))
+    if problems:
+        raise BadInput(f"{path} does not fit this model: {problems}")
+    strategy = model.distribute_strategy
+    first = _first_replica(strategy)
+    with strategy.scope():
+        for name, variable in state.items():
+            if name not in local:
+                variable.assign(arrays[name])
+                continue
+            copies = strategy.experimental_local_results(variable.value)
+            for number, copy in enumerate(copies, start=first):
+                copy.assign(arrays[name][number % len(arrays[name])])
+    return header
+
+
+def restore_newest(model, folder, warn):
+    """Restore the newest whole checkpoint; returns its step, None if there is none.
+
+    A damaged file is passed over with `warn(message)`.
+    """
+    for step in reversed(steps(folder)):
+        try:
+            restore(model, path_of(folder, step))
+        except Damaged as error:
+            warn(f"{error}; falling back to an earlier one")
+        else:
+            return step
+    return None
+
+
+def _differences(shapes, arrays, saved_local):
+    """Say in words how the saved values differ from the model's, "" if not at all."""
+    problems = []
+    for word, names in (
+        ("missing", shapes.keys() - arrays.keys()),
+        ("extra", arrays.keys() - shapes.keys()),
+    ):
+        if names:
+            shown = sorted(names)[:3]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            problems.append(f"{word} {', '.join(shown)}{more}")
+    for name in shapes.keys() & arrays.keys():
+        wanted = shapes[name]
+        is_local = wanted[:1] == (...,)
+        found = arrays[name].shape[1:] if name in saved_local else arrays[name].shape
+        if is_local != (name in saved_local) or found != wanted[is_local:]:
+            problems.append(f"{name} is {found}, wanted {wanted[is_local:]}")
+    return "; ".join(problems)
+
+
+def is_chief(strategy):
+    """Return whether this process writes files."""
+    return strategy.extended.should_checkpoint
+
+
+def is_multi_worker(strategy):
+    """Return whether the strategy spans several processes."""
+    return _workers(strategy) > 1
+
+
+def _workers(strategy):
+    resolver = strategy.cluster_resolver
+    cluster = resolver.cluster_spec() if resolver else None
+    return len(cluster.as_dict().get("worker", [])) if cluster else 1
+
+
+def _first_replica(strategy):
+    """Return the global number of this process's first replica."""
+    if not is_multi_worker(strategy):
+        return 0
+    local = strategy.num_replicas_in_sync // _workers(strategy)
+    return strategy.cluster_resolver.task_id * local

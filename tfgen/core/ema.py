@@ -1,0 +1,33 @@
+"""Exponential moving average of a network, held as a second network.
+
+A twin is a whole network rather than a list of averages: it samples, exports and
+is restored like any other. It is never trained.
+"""
+
+
+def copy(network, twin):
+    """Set every variable of `twin` to that of `network`."""
+    for source, target in zip(network.variables, twin.variables, strict=True):
+        target.assign(source.value)
+
+
+def move(network, twin, decay):
+    """Move `twin` one step: average <- decay * average + (1 - decay) * weight.
+
+    Statistics that are not trained (batch normalisation) are copied: they are
+    averages already.
+
+    Args:
+        network: The trained network.
+        twin: A network of the same structure.
+        decay: Weight of the past in [0, 1); the half-life is
+            log(1/2) / log(decay) updates.
+    """
+    for weight, average in zip(
+        network.trainable_variables, twin.trainable_variables, strict=True
+    ):
+        average.assign_add((1.0 - decay) * (weight.value - average.value))
+    for source, target in zip(
+        network.non_trainable_variables, twin.non_trainable_variables, strict=True
+    ):
+        target.assign(source.value)

@@ -1,0 +1,534 @@
+"""The training contract: what a model owes and what it is given.
+
+A model writes `train_step(batch)` like the algorithm box of its paper and calls
+`descend` once for each update. Only `gradients` and `apply` know about replicas
+and XLA, so an author never scales a loss and never sees tf.distribute:
+
+    loss and gradients of one network     replica-local, XLA-compiled when asked
+    mean over replicas                    outside the compiled part: XLA cannot
+    clip, optimizer, moving average       hold another device's variables
+
+Keras compiles and reduces the other way round (everything inside one jitted
+function), which fails with XLA on several replicas and with any scalar log on
+several workers; `make_train_function` and `make_test_function` replace it.
+"""
+
+import threading
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgen.core import ema, noise
+from tfgen.core.spec import adapter
+
+
+class GenerativeModel(keras.Model):
+    """Base of every model: networks, optimizers, noise, `descend`.
+
+    A subclass declares `Config` (a frozen dataclass), `PRESETS` (preset name ->
+    changed fields), `create(config, spec)` and `train_step(batch)`; it may add
+    `test_step`, `sample`, `endpoints`.
+
+    N replicas of B rows equal one device that averages the gradients of N shards
+    of B rows. Each random draw is a function of (seed, step, global row, purpose).
+
+    Args:
+        config: The model's frozen `Config`.
+        spec: `DataSpec` of the batches `train_step` receives.
+        **networks: The networks by name; each becomes an attribute.
+    """
+
+    Config = None
+    PRESETS = {}
+    updates_per_step = 1  # batches of fresh rows that one train_step consumes
+    xla_on_cpu = False  # what --xla=auto means where there is no accelerator
+
+    def __init__(self, config, spec, **networks):
+        super().__init__(name=type(self).__name__.lower())
+        self.config = config
+        self.spec = spec
+        self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
+        self.seed = 0
+        self.xla = False
+        self.undo_nonfinite = False
+        self.traces = {}  # graph name -> how often it was traced
+        self._adapt = lambda batch: batch
+        self._network_names = tuple(networks)
+        self._optimizer_names = ()
+        self._averages = []
+        self._functions = {}
+        self._tracing = threading.local()  # replicas are traced in threads
+        self._guarded, self._nonfinite, self._steps_run = (), [], 0
+        for name, network in networks.items():
+            setattr(self, name, network)
+        self.built = True
+
+    # What a subclass declares ---------------------------------------------------
+
+    @classmethod
+    def create(cls, config, spec):
+        """Return a model, not yet compiled, for data of `spec`."""
+        raise NotImplementedError(f"{cls.__name__}.create(config, spec)")
+
+    def default_optimizers(self):
+        """Return {"<network>_optimizer" or "optimizer": keras optimizer}."""
+        return {}
+
+    def endpoints(self):
+        """Return {name: (function, [tf.TensorSpec, ...])} for the SavedModel."""
+        return {}
+
+    # Assembly -------------------------------------------------------------------
+
+    def call(self, *args, **kwargs):
+        """Not defined: a generative model is used through its named methods."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no single forward pass; use its named "
+            "methods (sample, encode, ...)"
+        )
+
+    def average(self, name, twin, decay):
+        """Keep `twin` as the moving average of network `name`; see `ema.move`."""
+        network = getattr(self, name)
+        ema.copy(network, twin)
+        twin.trainable = True  # it must pair variable by variable with its network
+        setattr(self, f"{name}_ema", twin)
+        self._averages.append((network, twin, decay))
+
+    def feed_from(self, source):
+        """Accept raw batches of `source`; returns what is done to them, in words."""
+        self._adapt, description = adapter(source, self.spec)
+        return description
+
+    def compile(
+        self,
+        *,
+        seed=0,
+        xla=False,
+        undo_nonfinite=False,
+        log_every=1,
+        steps_per_execution=1,
+        run_eagerly=False,
+        **optimizers,
+    ):
+        """Set the optimizers and how a step is run.
+
+        Args:
+            seed: All noise and data order derive from it, in [0, 2**31).
+            xla: Compile loss and gradients of every update with XLA.
+            undo_nonfinite: Undo, as a whole, a step with a NaN or infinite loss
+                or gradient on any replica.
+            log_every: Steps between the logs handed to callbacks, which each wait
+                for the device; other steps hand them nothing.
+            steps_per_execution: Steps in one call of the training function.
+            run_eagerly: Run without graphs, to debug.
+            **optimizers: `critic_optimizer=` trains network `critic`,
+                `optimizer=` trains all networks; those not given take the
+                model's defaults.
+        """
+        super().compile(
+            optimizer=None,
+            loss=None,
+            jit_compile=False,  # Keras' own would enclose the cross-replica update
+            steps_per_execution=steps_per_execution,
+            run_eagerly=run_eagerly,
+        )
+        self.seed, self.xla, self.undo_nonfinite = int(seed), bool(xla), undo_nonfinite
+        self.log_every = log_every
+        self._functions = {}
+        with self.distribute_strategy.scope():
+            chosen = self.default_optimizers()
+            if unknown := sorted(set(optimizers) - set(chosen)):
+                raise TypeError(
+                    f"{type(self).__name__} has no {', '.join(unknown)}; "
+                    f"its optimizers are {', '.join(chosen)}"
+                )
+            chosen |= optimizers
+            for name, optimizer in chosen.items():
+                # Unbuilt optimizers fail under tf.distribute (keras#23085).
+                optimizer.build(self._trained_by(name))
+                # Keras would sum over replicas what `gradients` has averaged.
+                optimizer._all_reduce_sum_gradients = list
+                setattr(self, name, optimizer)
+            self._optimizer_names = tuple(chosen)
+        self._separate_seeds()
+
+    def _trained_by(self, optimizer_name):
+        name = optimizer_name.removesuffix("optimizer").removesuffix("_")
+        networks = [name] if name else self._network_names
+        return _trainable([getattr(self, n) for n in networks])
+
+    def _separate_seeds(self):
+        """Give each replica its own stream in stock Keras random layers.
+
+        Keras gives all replicas the same SeedGenerator (keras-team/keras#20612).
+        """
+        states = [
+            variable
+            for name in self._network_names
+            for variable in getattr(self, name).non_trainable_variables
+            if variable.name == "seed_generator_state"
+        ]
+        if not states or self.distribute_strategy.num_replicas_in_sync == 1:
+            return
+
+        @tf.function(autograph=False)
+        def separate():
+            def replica():
+                number = tf.cast(_replica_number(), tf.uint32)
+                for state in states:
+                    state.assign(state.value + tf.stack([number * 1000003, 0]))
+
+            self.distribute_strategy.run(replica)
+
+        separate()
+
+    # The contract ---------------------------------------------------------------
+
+    def gradients(self, loss_fn, networks, *inputs):
+        """Return the loss and its gradients, averaged over replicas.
+
+        Args:
+            loss_fn: Pure function of `inputs` and variables. Returns the mean loss
+                over this replica's rows, or (loss, {name: scalar to report}).
+            networks: The network, or a tuple of networks, to differentiate by.
+            *inputs: Tensors; all randomness comes in here.
+
+        Returns:
+            (what `loss_fn` returned for this replica, list of gradients).
+        """
+        variables = _trainable(networks)
+        key = (loss_fn, tuple(id(variable) for variable in variables))
+        if key not in self._functions:
+            self._functions[key] = self._graph(
+                _loss_and_gradients(loss_fn, variables, self._count_trace), self.xla
+            )
+        returned, gradients = self._functions[key](*inputs)
+        loss = returned[0] if isinstance(returned, tuple) else returned
+        # One sum tells: a NaN or an infinity in any gradient survives it.
+        total = loss + tf.add_n([tf.reduce_sum(g) for g in gradients])
+        finite = tf.math.is_finite(total)
+        name = f"{loss_fn.__name__} of {self._names_of(networks)}"
+        flags = self._tracing.finite
+        flags[name] = tf.logical_and(flags.get(name, True), finite)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+        return returned, gradients
+
+    def apply(self, optimizer, networks, gradients, clip=None):
+        """Update `networks` by `gradients`, then their moving averages.
+
+        Args:
+            optimizer: The Keras optimizer built for these networks.
+            networks: The network, or a tuple of networks, to update.
+            gradients: What `gradients` returned.
+            clip: Scale the gradients to this global norm when they exceed it.
+        """
+        variables = _trainable(networks)
+        if clip is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, clip)
+        optimizer.apply(gradients, variables)
+        for network, twin, decay in self._averages:
+            if any(network is updated for updated in _as_tuple(networks)):
+                ema.move(network, twin, decay)
+
+    def descend(self, loss_fn, networks, optimizer, *inputs, clip=None):
+        """Move `networks` one step down `loss_fn(*inputs)`: gradients, then apply.
+
+        Returns what `loss_fn` returned, for this replica.
+        """
+        returned, gradients = self.gradients(loss_fn, networks, *inputs)
+        self.apply(optimizer, networks, gradients, clip)
+        return returned
+
+    def noise(self, purpose, rows, shape, kind="normal"):
+        """Draw noise for this replica's rows of the current step.
+
+        Args:
+            purpose: Name of the draw; once in a step, or rows would see the same
+                noise twice.
+            rows: Rows of this replica.
+            shape: Shape of one row.
+            kind: "normal" or "uniform" on [0, 1).
+
+        Returns:
+            float32 `[rows, *shape]`.
+        """
+        drawn = self._tracing.drawn
+        if purpose in drawn:
+            raise ValueError(f"noise {purpose!r} is drawn twice in one step; rename it")
+        drawn.add(purpose)
+        draw = {"normal": noise.normal, "uniform": noise.uniform}[kind]
+        first_row = _replica_number() * rows
+        return draw(self.seed, self._tracing.clock(), purpose, rows, shape, first_row)
+
+    def track(self, **values):
+        """Return the step's scalars to log, as float32."""
+        return {name: tf.cast(value, tf.float32) for name, value in values.items()}
+
+    def nonfinite(self):
+        """Return (step, "loss of network") of the first NaN or infinity since asked.
+
+        None if there was none. Waits for the device; steps count from 0.
+        """
+        if not self._nonfinite:
+            return None
+        first = np.min([steps.numpy() for steps in self._nonfinite], axis=0)
+        self._nonfinite.clear()
+        step, name = min(zip(first.tolist(), self._guarded, strict=True))
+        return None if step == tf.int64.max else (step, name)
+
+    @property
+    def steps_done(self):
+        """How many training steps the weights have seen, a Python int."""
+        return int(self.step.value.numpy())
+
+    # State ----------------------------------------------------------------------
+
+    @property
+    def networks(self):
+        """The networks by name, moving averages included."""
+        names = [*self._network_names]
+        names += [
+            f"{name}_ema"
+            for name in self._network_names
+            if hasattr(self, f"{name}_ema")
+        ]
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def optimizers(self):
+        """The optimizers by name."""
+        return {name: getattr(self, name) for name in self._optimizer_names}
+
+    def state(self):
+        """Return {name: keras variable} of all that a resumed run restores.
+
+        Names carry a position, not Keras' automatic layer numbers, which depend
+        on what else the process has built.
+        """
+        state = {"step": self.step}
+        for name, owner in {**self.networks, **self.optimizers}.items():
+            for position, variable in enumerate(owner.variables):
+                state[f"{name}/{position:03d}.{variable.name}"] = variable
+        return state
+
+    def replica_local(self):
+        """Names in `state` whose copies may differ between replicas.
+
+        They are what a forward pass changes: batch statistics, seeds of layers.
+        """
+        return {
+            name
+            for name, variable in self.state().items()
+            if not variable.trainable
+            and name != "step"
+            and name.split("/")[0] in self.networks
+        }
+
+    # Keras' trainer -------------------------------------------------------------
+
+    def fit(self, x=None, *args, validation_data=None, validation_steps=None, **kwargs):
+        """As `keras.Model.fit`; also takes tfgen streams, and starts at `self.step`."""
+        self._steps_run = self.steps_done
+        if hasattr(x, "dataset"):
+            x = self._dataset(x, start=self._steps_run)
+            kwargs.setdefault("shuffle", False)
+        if hasattr(validation_data, "dataset"):
+            validation_steps = validation_steps or _full_batches(validation_data)
+            validation_data = self._dataset(validation_data, start=0, updates=1)
+        return super().fit(
+            x,
+            *args,
+            validation_data=validation_data,
+            validation_steps=validation_steps,
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, *args, steps=None, **kwargs):
+        """As `keras.Model.evaluate`; also takes tfgen streams."""
+        if hasattr(x, "dataset"):
+            steps = steps or _full_batches(x)
+            x = self._dataset(x, start=0, updates=1)
+        return super().evaluate(x, *args, steps=steps, **kwargs)
+
+    def _dataset(self, stream, start, updates=None):
+        if not hasattr(stream, "dataset"):
+            return stream
+        self.feed_from(stream.spec)
+        return stream.dataset(
+            strategy=self.distribute_strategy,
+            updates=updates or self.updates_per_step,
+            start=start,
+        )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing to build: Keras would take a batch and call the model on it."""
+
+    def make_train_function(self, force=False):
+        """Build the function `fit` calls: `steps_per_execution` steps, then logs."""
+        if self.train_function is not None and not force:
+            return
+        names = []
+
+        def replica_step(batch):
+            self._begin(lambda: self.step.value)
+            before = self._snapshot() if self.undo_nonfinite else ()
+            logs = self.train_step(self._adapt(batch))
+            flags = self._tracing.finite
+            finite = tf.stack([tf.cast(flag, tf.float32) for flag in flags.values()])
+            self._restore_unless_finite(before, finite)
+            self.step.assign_add(1)
+            names[:], self._guarded = logs, tuple(flags)
+            return tf.stack(list(logs.values())), finite
+
+        def step(iterator):
+            position = tf.identity(self.step.value)
+            logs, finite = self._mean(replica_step, next(iterator))
+            return logs, tf.where(finite < 1.0, position, tf.int64.max)
+
+        def execution(iterator):
+            self._count_trace("train_function")
+            logs, nonfinite = step(iterator)
+            if self.steps_per_execution > 1:
+
+                def body(count, _, earlier):
+                    logs, nonfinite = step(iterator)
+                    return count + 1, logs, tf.minimum(earlier, nonfinite)
+
+                _, logs, nonfinite = tf.while_loop(
+                    lambda count, *_: count < self.steps_per_execution,
+                    body,
+                    (1, logs, nonfinite),
+                )
+            return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
+
+        run = self._graph(execution)
+
+        def train_function(iterator):
+            logs, nonfinite = run(iterator)
+            self._nonfinite.append(nonfinite)
+            if len(self._nonfinite) == 1000:  # nobody asks: keep what they say
+                self._nonfinite = [tf.reduce_min(tf.stack(self._nonfinite), axis=0)]
+            self._steps_run += self.steps_per_execution
+            due = self._steps_run % self.log_every < self.steps_per_execution
+            return logs if due else {}
+
+        self.train_function = train_function
+
+    def make_test_function(self, force=False):
+        """Build the function `evaluate` calls; its logs are means over all batches."""
+        if self.test_function is not None and not force:
+            return
+        names = []
+
+        def execution(iterator, position):
+            self._count_trace("test_function")
+
+            def replica_step(batch):
+                self._begin(lambda: position)
+                logs = self.test_step(self._adapt(batch))
+                names[:] = logs
+                return tf.stack(list(logs.values()))
+
+            return self._mean(replica_step, next(iterator))
+
+        run = self._graph(execution)
+
+        def test_function(iterator):
+            for _ in range(self.steps_per_execution):
+                position = tf.constant(self._test_batches, tf.int64)
+                self._test_total += run(iterator, position)
+                self._test_batches += 1
+            means = tf.unstack(self._test_total / self._test_batches)
+            return dict(zip(names, means, strict=True))
+
+        self.test_function = test_function
+
+    def reset_metrics(self):
+        """Start the means of `evaluate` afresh."""
+        super().reset_metrics()
+        self._test_total, self._test_batches = 0.0, 0
+
+    def _names_of(self, networks):
+        wanted = {id(network) for network in _as_tuple(networks)}
+        names = [name for name, n in self.networks.items() if id(n) in wanted]
+        return " and ".join(names) or "an unnamed network"
+
+    def _begin(self, clock):
+        """Start a step: noise is keyed by `clock()`, each purpose unused so far."""
+        self._tracing.clock = clock
+        self._tracing.drawn, self._tracing.finite = set(), {}
+
+    def _mean(self, replica_fn, batch):
+        """Run `replica_fn(batch)` on every replica; mean of what it returns."""
+        strategy = self.distribute_strategy
+        returned = strategy.run(replica_fn, args=(batch,))
+        return tf.nest.map_structure(
+            lambda value: strategy.reduce("MEAN", value, axis=None), returned
+        )
+
+    def _snapshot(self):
+        variables = [v for name, v in self.state().items() if name != "step"]
+        return [(variable, tf.identity(variable.value)) for variable in variables]
+
+    def _restore_unless_finite(self, before, finite):
+        if not before:
+            return
+        finite = tf.reduce_min(finite)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            context = tf.distribute.get_replica_context()
+            finite = context.all_reduce(tf.distribute.ReduceOp.MEAN, finite)
+        for variable, old in before:
+            variable.assign(tf.where(finite >= 1.0, variable.value, old))
+
+    def _count_trace(self, name):
+        self.traces[name] = self.traces.get(name, 0) + 1
+
+    def _graph(self, function, xla=None):
+        if self.run_eagerly:
+            return function
+        return tf.function(function, jit_compile=xla, autograph=False)
+
+
+def _loss_and_gradients(loss_fn, variables, count_trace):
+    """Return a function of `loss_fn`'s inputs: (what it returns, gradients)."""
+
+    def loss_and_gradients(*inputs):
+        count_trace(loss_fn.__name__)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            returned = loss_fn(*inputs)
+            loss = returned[0] if isinstance(returned, tuple) else returned
+        gradients = tape.gradient(
+            loss,
+            [variable.value for variable in variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return returned, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    return loss_and_gradients
+
+
+def _full_batches(stream):
+    return max(1, len(stream) // stream.batch)
+
+
+def _replica_number():
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+def _as_tuple(networks):
+    return tuple(networks) if isinstance(networks, (tuple, list)) else (networks,)
+
+
+def _trainable(networks):
+    return [v for network in _as_tuple(networks) for v in network.trainable_variables]
+
+
+SAMPLE_ARGUMENTS = [
+    tf.TensorSpec([], tf.int32, name="num"),
+    tf.TensorSpec([], tf.int32, name="seed"),
+]

@@ -1,0 +1,85 @@
+"""Stateless randomness: every draw is a function of (seed, step, row, purpose).
+
+A draw names its purpose ("z", "mix", ...), the training step, and which global
+rows of the batch it is for. Row g therefore sees the same noise whether the batch
+is held by one replica or by eight, and a resumed run has no generator to restore.
+
+How: Philox is a counter-based generator. (seed, purpose, step) give the key and
+the upper half of the counter; the lower half is the row's position. One counter
+block yields four 32-bit numbers, so each row owns ceil(size / 4) blocks and a
+replica computes its own rows only.
+
+Draw outside XLA-compiled functions and pass the result in: the same key gives
+other numbers inside XLA (tensorflow/tensorflow#117644).
+"""
+
+import math
+import zlib
+
+import tensorflow as tf
+
+_PHILOX = 1
+_PER_BLOCK = 4
+
+
+def _key_and_counter(seed, step, purpose):
+    # 31 bits of seed, 32 of purpose, 64 of step: distinct triples stay distinct.
+    high = tf.cast(seed, tf.int64) * 2**32 + zlib.crc32(purpose.encode())
+    pair = tf.stack([high, tf.cast(step, tf.int64)])
+    return tf.raw_ops.StatelessRandomGetKeyCounter(seed=pair)
+
+
+def _rows(draw, seed, step, purpose, rows, shape, first_row):
+    shape = tuple(int(size) for size in shape)
+    size = math.prod(shape)
+    blocks = -(-size // _PER_BLOCK)
+    key, counter = _key_and_counter(seed, step, purpose)
+    offset = tf.cast(first_row, tf.int64) * blocks
+    counter += tf.cast(tf.stack([offset, tf.zeros_like(offset)]), tf.uint64)
+    flat = draw([rows, blocks * _PER_BLOCK], key, counter)
+    return tf.reshape(flat[:, :size], (rows, *shape))
+
+
+def normal(seed, step, purpose, rows, shape, first_row=0):
+    """Draw standard normal noise for a range of global rows.
+
+    Args:
+        seed: Integer in [0, 2**31), Python or tensor.
+        step: Scalar integer, Python or tensor.
+        purpose: What the noise is for; draws with other names are independent.
+        rows: How many rows, an int or a scalar int32 tensor.
+        shape: Shape of one row, Python ints.
+        first_row: Global number of the first row, int or scalar tensor.
+
+    Returns:
+        float32 `[rows, *shape]`.
+    """
+
+    def draw(shape, key, counter):
+        return tf.raw_ops.StatelessRandomNormalV2(
+            shape=shape, key=key, counter=counter, alg=_PHILOX
+        )
+
+    return _rows(draw, seed, step, purpose, rows, shape, first_row)
+
+
+def uniform(seed, step, purpose, rows, shape, first_row=0):
+    """Draw noise uniform on [0, 1) for a range of global rows; see `normal`."""
+
+    def draw(shape, key, counter):
+        return tf.raw_ops.StatelessRandomUniformV2(
+            shape=shape, key=key, counter=counter, alg=_PHILOX
+        )
+
+    return _rows(draw, seed, step, purpose, rows, shape, first_row)
+
+
+def integers(seed, step, purpose, rows, shape, below, first_row=0):
+    """Draw int32 numbers uniform on [0, below) for a range of rows; see `normal`."""
+
+    def draw(shape, key, counter):
+        return tf.raw_ops.StatelessRandomUniformIntV2(
+            shape=shape, key=key, counter=counter, alg=_PHILOX, minval=0, maxval=below
+        )
+
+    return _rows(draw, seed, step, purpose, rows, shape, first_row)

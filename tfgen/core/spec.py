@@ -1,0 +1,326 @@
+"""What a data set or a model's input looks like, and how to get from one to another.
+
+A source keeps its rows as they were stored (images as uint8); a model declares the
+size and the value range it was written for. `adapter` is the bridge: it is applied to
+each batch on the device, so the host only ever moves bytes.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfgen.core.errors import BadInput
+
+DTYPES = ("uint8", "float32", "int64", "string")
+# Red, green, blue by ITU-R BT.601; the weights sum to 1, so that white stays white.
+LUMINANCE = np.array([0.299, 0.587, 0.114], "float32")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One named tensor of an example.
+
+    Attributes:
+        shape: shape of one example, without the batch axis; images are [h, w, c],
+            videos [frames, h, w, c].
+        dtype: one of `DTYPES`.
+        low: smallest value, or None where the range is unknown (with `high`).
+        high: largest value.
+        classes: names of the classes if the values are class numbers.
+        sample_rate: Hz, for sound.
+
+    Raises:
+        BadInput: unknown dtype, or a range that is half given or empty.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    low: float | None = None
+    high: float | None = None
+    classes: tuple[str, ...] = ()
+    sample_rate: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", tuple(int(side) for side in self.shape))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if self.dtype not in DTYPES:
+            raise BadInput(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        if (self.low is None) != (self.high is None):
+            raise BadInput("a value range needs both low and high, or neither")
+        if self.low is not None and not self.low < self.high:
+            raise BadInput(f"the value range {self.low}..{self.high} is empty")
+
+    @property
+    def value_range(self) -> str:
+        """The range as text, such as "[0,255]", or "" where it is unknown."""
+        return "" if self.low is None else f"[{self.low:g},{self.high:g}]"
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Names, shapes, ranges and classes of the examples of a data set.
+
+    Attributes:
+        name: what the user called the data.
+        examples: number of training rows.
+        features: feature by name, in a fixed order ("image", "label", ...).
+    """
+
+    name: str
+    examples: int
+    features: dict[str, Feature]
+
+    def __post_init__(self):
+        object.__setattr__(self, "features", dict(self.features))
+
+    @property
+    def image(self) -> Feature:
+        """The feature called "image"; BadInput if there is none."""
+        if "image" not in self.features:
+            raise BadInput(
+                f"data {self.name!r} has no image; it has: {', '.join(self.features)}"
+            )
+        return self.features["image"]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of "label"; 0 if the data has no labels."""
+        label = self.features.get("label")
+        return len(label.classes) if label else 0
+
+    def replace(self, **changes) -> "DataSpec":
+        """Returns a copy with other values for the named attributes."""
+        return dataclasses.replace(self, **changes)
+
+    def with_feature(self, name: str, **changes) -> "DataSpec":
+        """Returns a copy in which attributes of one feature are changed.
+
+        Example: `spec.with_feature("image", dtype="float32", low=-1.0, high=1.0)`.
+        A name that the data does not have yet is added at the end.
+        """
+        old = self.features.get(name)
+        new = dataclasses.replace(old, **changes) if old else Feature(**changes)
+        return self.replace(features={**self.features, name: new})
+
+    def for_images(self, user, *, low, high, size=0, also=()) -> "DataSpec":
+        """Returns what a model of float32 images wants of this data.
+
+        Args:
+            user: name of the model, for messages.
+            low: smallest pixel value it is written for.
+            high: largest.
+            size: side of its square images in pixels, 0 = those of the data.
+            also: names of further features it needs, unchanged.
+        """
+        shape = (size, size, self.image.shape[-1]) if size else self.image.shape
+        image = Feature(shape, "float32", low, high)
+        others = {name: self.features[name] for name in also if name in self.features}
+        return self.replace(name=user, features={"image": image, **others})
+
+    def to_json(self) -> dict:
+        """Returns plain dicts, lists, numbers and strings; see `from_json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict) -> "DataSpec":
+        """Rebuilds the spec that `to_json` described, exactly.
+
+        Raises:
+            BadInput: keys are missing or unknown.
+        """
+        try:
+            features = {k: Feature(**v) for k, v in content["features"].items()}
+            return cls(**{**content, "features": features})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise BadInput(f"this is not a data description: {error}") from error
+
+
+def adapter(source: DataSpec, target: DataSpec) -> tuple[Callable[[dict], dict], str]:
+    """Makes the function that turns batches of `source` into what `target` declares.
+
+    Pictures whose size differs are cut to the target's aspect ratio around their
+    centre, then padded with the lowest value if each side grows by at most 1/4, else
+    resized bilinearly (with antialiasing where they shrink). Gray is repeated to RGB,
+    RGB becomes luminance. Values are mapped linearly from range to range. Features
+    that `target` does not name pass through unchanged.
+
+    Args:
+        source: what the batches hold.
+        target: what the model was written for.
+
+    Returns:
+        The function, dict of `[rows, ...]` tensors to dict of `[rows, ...]` tensors,
+        made of TensorFlow ops with static shapes that run on any device; and one line
+        that says what it does.
+
+    Raises:
+        BadInput: `target` needs something that `source` cannot give.
+    """
+    changes, lines = {}, []
+    for name, wanted in target.features.items():
+        if name not in source.features:
+            raise BadInput(
+                f"{target.name!r} needs {name!r}, which data {source.name!r} lacks; "
+                f"it has: {', '.join(source.features)}"
+            )
+        given = source.features[name]
+        if len(given.classes) > len(wanted.classes) > 0:
+            raise BadInput(
+                f"{target.name!r} knows {len(wanted.classes)} classes of {name!r}, "
+                f"data {source.name!r} has {len(given.classes)}"
+            )
+        if _same_values(given, wanted):
+            continue
+        what = f"{name!r} of data {source.name!r} for {target.name!r}"
+        changes[name], line = _feature_adapter(given, wanted, what)
+        lines.append(f"{name} {line}")
+
+    def adapt(batch):
+        return {k: changes[k](v) if k in changes else v for k, v in batch.items()}
+
+    return adapt, "; ".join(lines) or "unchanged"
+
+
+def to_uint8(images, feature: Feature):
+    """Returns pictures as bytes: `feature`'s range to 0..255, rounded and clipped.
+
+    Args:
+        images: array or tensor with values in [feature.low, feature.high]; values
+            outside are clipped, NaN becomes 0 (a broken model still gives a picture).
+        feature: where the range is read; uint8 images are returned as they are.
+
+    Returns:
+        uint8, same shape, an array for an array and a tensor for a tensor.
+
+    Raises:
+        BadInput: the feature has no value range.
+    """
+    if images.dtype == "uint8":
+        return images
+    if feature.low is None:
+        raise BadInput("pictures need a feature with a value range")
+    factor = 255.0 / (feature.high - feature.low)
+    if isinstance(images, np.ndarray):
+        bytes_ = (images.astype("float32") - feature.low) * factor
+        bytes_ = np.where(np.isnan(bytes_), 0, np.clip(np.rint(bytes_), 0, 255))
+        return bytes_.astype("uint8")
+    import tensorflow as tf
+
+    bytes_ = (tf.cast(images, tf.float32) - feature.low) * factor
+    bytes_ = tf.clip_by_value(tf.round(bytes_), 0, 255)
+    return tf.cast(tf.where(tf.math.is_nan(bytes_), 0.0, bytes_), tf.uint8)
+
+
+def _same_values(given: Feature, wanted: Feature) -> bool:
+    """Whether rows of `given` are rows of `wanted` already."""
+    same_range = wanted.low is None or _range(given) == _range(wanted)
+    same_kind = (given.shape, given.dtype) == (wanted.shape, wanted.dtype)
+    return same_range and same_kind
+
+
+def _range(feature: Feature):
+    """(low, high); bytes without a declared range have 0..255."""
+    if feature.low is None and feature.dtype == "uint8":
+        return 0.0, 255.0
+    return feature.low, feature.high
+
+
+def _feature_adapter(given: Feature, wanted: Feature, what: str):
+    """Returns the function `[rows, *given.shape] -> [rows, *wanted.shape]`, a line."""
+    import tensorflow as tf
+
+    if wanted.dtype != "float32" or given.dtype == "string":
+        raise BadInput(
+            f"cannot turn {what} from {given.dtype} {list(given.shape)} "
+            f"into {wanted.dtype} {list(wanted.shape)}"
+        )
+    (low, high), (new_low, new_high) = _range(given), _range(wanted)
+    if new_low is not None and low is None:
+        raise BadInput(f"the value range of {what} is unknown: it cannot be scaled")
+    stages, words = [], []
+    if given.shape != wanted.shape:
+        stages, words = _picture_stages(given, wanted, what, low or 0.0)
+    # Dividing by the ratio keeps both ends exact: 255 / 127.5 - 1 == 1.
+    ratio = (high - low) / (new_high - new_low) if new_low is not None else 1.0
+
+    def adapt(x):
+        x = tf.cast(x, tf.float32)
+        for stage in stages:
+            x = stage(x)
+        return (x - low) / ratio + new_low if new_low is not None else x
+
+    before = "x".join(map(str, given.shape)) or "number"
+    after = "x".join(map(str, wanted.shape)) or "number"
+    after = after + " " if after != before else ""
+    line = f"{before} {given.dtype} {given.value_range}".rstrip()
+    line += f" -> {after}{wanted.dtype} {wanted.value_range}".rstrip()
+    return adapt, f"{line}: {', '.join(words) or 'scaled'}"
+
+
+def _picture_stages(given: Feature, wanted: Feature, what: str, low: float):
+    """Returns float32 functions that change size and channels, and words for them."""
+    import tensorflow as tf
+
+    rank = len(given.shape)
+    if (
+        rank not in (3, 4)
+        or rank != len(wanted.shape)
+        or given.shape[:-3] != wanted.shape[:-3]
+        or not {given.shape[-1], wanted.shape[-1]} <= {1, 3}
+    ):
+        raise BadInput(
+            f"cannot turn {what} from shape {list(given.shape)} into "
+            f"{list(wanted.shape)}: only height, width and gray or RGB can change"
+        )
+    *_, height, width, channels = given.shape
+    *_, new_height, new_width, new_channels = wanted.shape
+    stages, words = [], []
+
+    # Largest centred window with the target's aspect ratio.
+    cut_height = min(height, max(1, round(width * new_height / new_width)))
+    cut_width = min(width, max(1, round(height * new_width / new_height)))
+    if (cut_height, cut_width) != (height, width):
+        top, left = (height - cut_height) // 2, (width - cut_width) // 2
+        bottom, right = top + cut_height, left + cut_width
+        stages.append(lambda x: x[..., top:bottom, left:right, :])
+        words.append(f"cropped to {cut_height}x{cut_width}")
+
+    if channels > new_channels:
+        stages.append(lambda x: tf.einsum("...c,c->...", x, LUMINANCE)[..., None])
+        words.append("RGB to luminance")
+
+    above, beside = new_height - cut_height, new_width - cut_width
+    if above or beside:
+        if 0 <= 4 * above <= cut_height and 0 <= 4 * beside <= cut_width:
+            rows, columns = (above // 2, -(-above // 2)), (beside // 2, -(-beside // 2))
+            paddings = [(0, 0)] * (rank - 2) + [rows, columns, (0, 0)]
+            stages.append(lambda x: tf.pad(x, paddings, constant_values=low))
+            words.append("padded")
+        else:
+            # Two small matrix products: they run on every device, unlike
+            # tf.image.resize(antialias=True), whose kernel exists for the CPU only.
+            down = _resize_matrix(cut_height, new_height)
+            across = _resize_matrix(cut_width, new_width)
+            stages.append(lambda x: tf.einsum("hs,...swc->...hwc", down, x))
+            stages.append(lambda x: tf.einsum("wt,...htc->...hwc", across, x))
+            words.append("resized")
+
+    if channels < new_channels:
+        stages.append(lambda x: tf.repeat(x, new_channels, axis=-1))
+        words.append("gray repeated to RGB")
+    return stages, words
+
+
+def _resize_matrix(size: int, new_size: int) -> np.ndarray:
+    """Bilinear interpolation as a float32 matrix `[new_size, size]`.
+
+    Pixel centres lie at half-integers; where the picture shrinks, the triangle is as
+    wide as a new pixel (antialiasing). Rows sum to 1.
+    """
+    scale = size / new_size
+    centres = (np.arange(new_size)[:, None] + 0.5) * scale
+    distance = np.abs(np.arange(size) + 0.5 - centres) / max(scale, 1.0)
+    weights = np.maximum(0.0, 1.0 - distance)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")

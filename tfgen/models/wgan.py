@@ -1,0 +1,287 @@
+"""Wasserstein GAN: weight clipping, and the gradient penalty.
+
+    W1(P, Q) = sup over 1-Lipschitz f of  E_P f - E_Q f
+
+The critic f maximises mean f(real) - mean f(fake), the generator minimises
+-mean f(fake). `wgan` keeps f Lipschitz by clipping every weight to [-c, c]
+(Arjovsky, Chintala and Bottou 2017, Algorithm 1), so it estimates K * W1 with a K
+that depends on the network; `wgan_gp` adds weight * E (||grad f|| - 1)^2 between
+real and fake (Gulrajani et al. 2017, Algorithm 1).
+
+Departures: clipping follows the critic's update, as in the paper (the released
+code clips before it); images are in [-1, 1] with a tanh everywhere (the released
+MNIST script uses [0, 1] and a sigmoid, which halves the penalty's unit of length).
+
+Under replicas every term is a mean over rows, so N replicas of B rows equal one
+device with N * B rows; with `norm=batch` statistics are those of a replica's rows.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfgen.core import noise
+from tfgen.core.config import Config, option
+from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
+from tfgen.losses import adversarial, penalties
+from tfgen.networks import convolutional, dense
+
+
+@dataclasses.dataclass(frozen=True)
+class WGANConfig(Config):
+    """Of `wgan`; the defaults are the paper's."""
+
+    network: str = option("convolutional", "of both", choices=("convolutional", "mlp"))
+    image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
+    latent_size: int = option(100, "length of z", at_least=1)
+    channels: int = option(64, "feature maps at half resolution", at_least=1)
+    hidden: int = option(512, "units a layer of the mlp networks", at_least=1)
+    kernel: int = option(4, "side of the convolutions, pixels", at_least=1)
+    norm: str = option("batch", "in the generator", choices=("batch", "none"))
+    critic_norm: str = option("none", "in the critic", choices=("batch", "none"))
+    critic_steps: int = option(5, "critic updates a generator update", at_least=1)
+    clip: float = option(0.01, "largest |weight| of the critic", above=0)
+    learning_rate: float = option(5e-5, "RMSProp, both networks", above=0)
+    average_decay: float = option(
+        0.0, "of the generator's moving average a step, 0 = none", at_least=0, at_most=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class WGANGPConfig(Config):
+    """Of `wgan_gp`; the defaults are those of the published MNIST network."""
+
+    network: str = option("convolutional", "of both", choices=("convolutional", "mlp"))
+    image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
+    latent_size: int = option(128, "length of z", at_least=1)
+    channels: int = option(64, "feature maps at half resolution", at_least=1)
+    hidden: int = option(512, "units a layer of the mlp networks", at_least=1)
+    kernel: int = option(5, "side of the convolutions, pixels", at_least=1)
+    norm: str = option("none", "in the generator", choices=("batch", "none"))
+    # Batch normalisation would tie a row's score to the other rows'.
+    critic_norm: str = option("none", "in the critic", choices=("layer", "none"))
+    critic_steps: int = option(5, "critic updates a generator update", at_least=1)
+    penalty_weight: float = option(10.0, "of the gradient penalty", at_least=0)
+    learning_rate: float = option(1e-4, "Adam, both networks", above=0)
+    beta_1: float = option(0.5, "Adam", at_least=0, at_most=1)
+    beta_2: float = option(0.9, "Adam", at_least=0, at_most=1)
+    average_decay: float = option(
+        0.0, "of the generator's moving average a step, 0 = none", at_least=0, at_most=1
+    )
+
+
+class WGAN(GenerativeModel):
+    """Weight clipping. One step: `critic_steps` critic updates, one of the generator.
+
+    Args:
+        config: `WGANConfig`.
+        spec: images `[h, w, c]` in [-1, 1].
+        generator: z `[rows, latent_size]` -> images.
+        critic: images -> scores `[rows, 1]`.
+    """
+
+    Config = WGANConfig
+    PRESETS = {
+        "paper": {"image_size": 64},
+        "small": {"channels": 32, "critic_steps": 3, "learning_rate": 2e-4},
+        "tiny": {
+            "network": "mlp",
+            "hidden": 16,
+            "latent_size": 8,
+            "critic_steps": 2,
+            "clip": 0.1,
+            "learning_rate": 1e-3,
+        },
+    }
+
+    def __init__(self, config, spec, generator, critic):
+        super().__init__(config, spec, generator=generator, critic=critic)
+        self.updates_per_step = config.critic_steps
+
+    @classmethod
+    def create(cls, config, spec):
+        """Build both networks for the images of `spec`."""
+        spec = _images(config, spec)
+        model = cls(config, spec, _generator(config, spec), _critic(config, spec))
+        if config.average_decay:
+            model.average("generator", _generator(config, spec), config.average_decay)
+        return model
+
+    def default_optimizers(self):
+        """RMSProp for both: momentum destabilises a clipped critic (section 3)."""
+
+        def rmsprop():
+            # rho and epsilon are those of the released code's framework.
+            return keras.optimizers.RMSprop(
+                self.config.learning_rate, rho=0.99, epsilon=1e-8
+            )
+
+        return {"critic_optimizer": rmsprop(), "generator_optimizer": rmsprop()}
+
+    def train_step(self, batch):
+        """Algorithm 1: fresh reals and fresh noise for every update."""
+        updates = tf.split(batch["image"], self.updates_per_step)
+        rows = updates[0].shape[0]
+        for number, real in enumerate(updates):
+            z = self.noise(f"critic_z/{number}", rows, [self.config.latent_size])
+            critic = self.descend(
+                self.critic_loss, self.critic, self.critic_optimizer, real, z
+            )
+            self.clip_critic()
+        z = self.noise("z", rows, [self.config.latent_size])
+        generator = self.descend(
+            self.generator_loss, self.generator, self.generator_optimizer, z
+        )
+        return self.track(wasserstein_estimate=-critic, generator_loss=generator)
+
+    def test_step(self, batch):
+        """Return the estimate on held-out images."""
+        real = batch["image"]
+        z = self.noise("test_z", real.shape[0], [self.config.latent_size])
+        fake = self._sampler(z, training=False)
+        real, fake = (self.critic(x, training=False) for x in (real, fake))
+        estimate = adversarial.wasserstein_estimate(real, fake)
+        return self.track(wasserstein_estimate=estimate)
+
+    def critic_loss(self, real, z):
+        """Return mean f(fake) - mean f(real)."""
+        fake = self.generator(z, training=True)
+        real, fake = self.critic(real, training=True), self.critic(fake, training=True)
+        return -adversarial.wasserstein_estimate(real, fake)
+
+    def generator_loss(self, z):
+        """Return -mean f(fake)."""
+        scores = self.critic(self.generator(z, training=True), training=True)
+        return adversarial.wasserstein_generator_loss(scores)
+
+    def clip_critic(self):
+        """Clip every weight of the critic, biases and scales included."""
+        for weight in self.critic.trainable_variables:
+            clip = self.config.clip
+            weight.assign(tf.clip_by_value(weight.value, -clip, clip))
+
+    def sample(self, num, seed=0):
+        """Return `num` images `[num, h, w, c]` in [-1, 1]; row i depends on seed, i."""
+        z = noise.normal(seed, 0, "sample", num, [self.config.latent_size])
+        return self.decode(z)
+
+    def decode(self, z):
+        """Return the images of latents z `[rows, latent_size]`."""
+        return self._sampler(z, training=False)
+
+    def score(self, images):
+        """Return the critic's scores `[rows]` of images in [-1, 1]."""
+        return self.critic(images, training=False)[:, 0]
+
+    def endpoints(self):
+        """Return sample(num, seed), decode(z) and score(images)."""
+        z = tf.TensorSpec([None, self.config.latent_size], name="z")
+        images = tf.TensorSpec([None, *self.spec.image.shape], name="images")
+        return {
+            "sample": (self.sample, SAMPLE_ARGUMENTS),
+            "decode": (self.decode, [z]),
+            "score": (self.score, [images]),
+        }
+
+    @property
+    def _sampler(self):
+        return getattr(self, "generator_ema", self.generator)
+
+
+class WGANGP(WGAN):
+    """Gradient penalty instead of clipping; the update order is the same."""
+
+    Config = WGANGPConfig
+    PRESETS = {
+        "paper": {},
+        "small": {
+            "critic_steps": 3,
+            "learning_rate": 3e-4,
+            "average_decay": 0.99,
+            "channels": 32,
+            "kernel": 4,
+        },
+        "tiny": {
+            "network": "mlp",
+            "hidden": 16,
+            "latent_size": 8,
+            "critic_steps": 2,
+            "learning_rate": 1e-3,
+            "average_decay": 0.9,
+        },
+    }
+
+    def default_optimizers(self):
+        """Adam for both."""
+
+        def adam():
+            return keras.optimizers.Adam(
+                self.config.learning_rate, self.config.beta_1, self.config.beta_2
+            )
+
+        return {"critic_optimizer": adam(), "generator_optimizer": adam()}
+
+    def train_step(self, batch):
+        """Algorithm 1: fresh reals, noise and mixing coefficients for every update."""
+        updates = tf.split(batch["image"], self.updates_per_step)
+        rows = updates[0].shape[0]
+        for number, real in enumerate(updates):
+            z = self.noise(f"critic_z/{number}", rows, [self.config.latent_size])
+            mix = self.noise(f"mix/{number}", rows, [1, 1, 1], kind="uniform")
+            _, critic = self.descend(
+                self.critic_loss, self.critic, self.critic_optimizer, real, z, mix
+            )
+        z = self.noise("z", rows, [self.config.latent_size])
+        generator = self.descend(
+            self.generator_loss, self.generator, self.generator_optimizer, z
+        )
+        return self.track(**critic, generator_loss=generator)
+
+    def critic_loss(self, real, z, mix):
+        """Return mean f(fake) - mean f(real) + weight * penalty, and its parts."""
+        fake = self.generator(z, training=True)
+        scores = self.critic(tf.concat([real, fake], axis=0), training=True)
+        estimate = adversarial.wasserstein_estimate(*tf.split(scores, 2))
+        penalty = penalties.gradient_penalty(self.critic, real, fake, mix)
+        loss = -estimate + self.config.penalty_weight * penalty
+        parts = {"wasserstein_estimate": estimate, "gradient_penalty": penalty}
+        return loss, parts
+
+
+def _images(config, spec):
+    """Return the spec the networks take: size as configured, range [-1, 1]."""
+    return spec.for_images("wgan", low=-1.0, high=1.0, size=config.image_size)
+
+
+def _generator(config, spec):
+    shape = spec.image.shape
+    if config.network == "mlp":
+        hidden = [config.hidden] * 3
+        return dense.mlp([config.latent_size], [shape], hidden, "relu", name="generator")
+    return convolutional.generator(
+        config.latent_size,
+        shape,
+        config.channels,
+        kernel=config.kernel,
+        norm=config.norm,
+        initializer=_initializer(config),
+    )
+
+
+def _critic(config, spec):
+    shape = spec.image.shape
+    if config.network == "mlp":
+        return dense.mlp(shape, [[1]], [config.hidden] * 3, "relu", name="critic")
+    return convolutional.critic(
+        shape,
+        config.channels,
+        kernel=config.kernel,
+        norm=config.critic_norm,
+        initializer=_initializer(config),
+    )
+
+
+def _initializer(config):
+    clipped = isinstance(config, WGANConfig)
+    return keras.initializers.RandomNormal(stddev=0.02) if clipped else "he_normal"
