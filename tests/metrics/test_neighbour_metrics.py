@@ -148,9 +148,22 @@ def test_memorisation_wants_one_extractor():
 
 
 def test_nearest_neighbour_test_at_chance_apart_and_copied():
+    # At chance every other row is as likely to be the nearest: of the 2n-1 others
+    # n-1 are of the own set. Mean over 40 repetitions, within 3 standard errors.
+    random = np.random.default_rng(12)
+    n = 60
+    found = np.array(
+        [
+            nearest_neighbour_test(
+                random.normal(size=(n, 4)), random.normal(size=(n, 4))
+            ).accuracy
+            for _ in range(40)
+        ]
+    )
+    error = found.std(ddof=1) / np.sqrt(len(found))
+    assert abs(found.mean() - (n - 1) / (2 * n - 1)) < 3 * error
+    assert error < 0.02
     real, fake = ten_classes(800, 10)[0], ten_classes(800, 11)[0]
-    same = nearest_neighbour_test(real, fake)
-    assert same.low < 0.5 < same.high
     apart = nearest_neighbour_test(real, fake + 100)
     assert (apart.accuracy, apart.high) == (1, 1)
     # Copies: the nearest neighbour of every row is its copy in the other set.

@@ -8,6 +8,7 @@ from tfgen.callbacks.logs import CSVLog, Progress
 from tfgen.callbacks.pictures import SampleGrid, grid
 from tfgen.callbacks.saving import Checkpoints
 from tfgen.callbacks.tensorboard import TensorBoard
+from tfgen.callbacks.validation import Validation
 
 __all__ = [
     "CSVLog",
@@ -16,5 +17,6 @@ __all__ = [
     "Progress",
     "SampleGrid",
     "TensorBoard",
+    "Validation",
     "grid",
 ]

@@ -25,8 +25,11 @@ class NaNGuard(AtSteps):
 
     def at(self, step, logs):
         """Look when due."""
-        if not self.due(self.every):
-            return
+        if self.due(self.every):
+            self.look()
+
+    def look(self):
+        """Look now; also called before each save, so that no bad state is kept."""
         found = self.model.nonfinite()
         if found is None:
             return

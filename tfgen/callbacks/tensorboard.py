@@ -34,7 +34,12 @@ class TensorBoard(AtSteps):
         self.writer = tf.summary.create_file_writer(str(self.folder))
         if self.hparams and step == 0:
             with self.writer.as_default(step=0):
-                hparams_api.hparams(self.hparams)
+                hparams_api.hparams(
+                    {
+                        name: str(value) if isinstance(value, tuple) else value
+                        for name, value in self.hparams.items()
+                    }
+                )
 
     def at(self, step, logs):
         """Write what there is."""

@@ -197,6 +197,30 @@ def restore_newest(model, folder, warn):
     return None
 
 
+def restore_networks(model, path):
+    """Set the networks, not optimizers or step, from a checkpoint of any run.
+
+    Raises:
+        BadInput: The file is damaged, or lacks a network of this model, or has it
+            with other shapes.
+    """
+    try:
+        header, arrays = read(path)
+    except Damaged as error:
+        raise BadInput(str(error)) from None
+    state, saved_local = model.state(), set(header["local"])
+    with model.distribute_strategy.scope():
+        for name, variable in state.items():
+            if name.split("/")[0] not in model.networks:
+                continue
+            value = arrays.get(name)
+            if value is not None and name in saved_local:
+                value = value[0]
+            if value is None or value.shape != tuple(variable.shape):
+                raise BadInput(f"{path} does not fit this model: {name}")
+            variable.assign(value)
+
+
 def _differences(shapes, arrays, saved_local):
     """Say in words how the saved values differ from the model's, "" if not at all."""
     problems = []

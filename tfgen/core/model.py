@@ -42,6 +42,7 @@ class GenerativeModel(keras.Model):
     Config = None
     PRESETS = {}
     updates_per_step = 1  # batches of fresh rows that one train_step consumes
+    monitor = None  # (name in test_step's logs, "max" or "min") that picks the best
     xla_on_cpu = False  # what --xla=auto means where there is no accelerator
 
     def __init__(self, config, spec, **networks):

@@ -94,7 +94,7 @@ def prepared_names(root: Path) -> list[str]:
 
 def _builder(name: str, root: Path, other_names: list[str]):
     try:
-        return tfds.builder(name, data_dir=root)
+        return tfds.builder(name, data_dir=str(root))
     except OSError:
         raise
     except Exception as error:  # no common type: ValueError, AssertionError, ...
@@ -103,13 +103,12 @@ def _builder(name: str, root: Path, other_names: list[str]):
         close = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(
             name.partition("/")[0], known, 3
         )
-        reason = "unknown data set"
+        reason = f"unknown data set {name!r}"
         if not isinstance(error, tfds.core.DatasetNotFoundError):
-            reason = f"unusable data set ({rows.one_line(error)})"
-        hint = f"; close: {', '.join(dict.fromkeys(close))}" if close else ""
-        raise BadInput(
-            f"{reason} {name!r}{hint}; valid: {_choices(root, other_names)}"
-        ) from error
+            reason = f"unusable data set {name!r} ({rows.one_line(error)})"
+        elif close:
+            reason += f"; close: {', '.join(close)}"
+        raise BadInput(f"{reason}; valid: {_choices(root, other_names)}") from error
 
 
 def _choices(root: Path, other_names: list[str]) -> str:

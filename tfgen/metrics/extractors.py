@@ -318,8 +318,8 @@ class KerasExtractor(Extractor):
             f"keras.applications.{module_name}.preprocess_input at {side}x{side}, "
             + ("penultimate layer" if self.has_logits else "global average pooling")
         )
-        arrays = (np.ascontiguousarray(w) for w in self._network.get_weights())
-        self._seal("keras", application, *(array.tobytes() for array in arrays))
+        weights = (v.value.numpy().tobytes() for v in self._network.variables)
+        self._seal("keras", application, *weights)
 
     def extract_batch(self, images):
         """See `Extractor`."""

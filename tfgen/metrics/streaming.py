@@ -87,11 +87,12 @@ class FrechetDistance(_SummedMetric):
 
     def moments(self) -> Moments:
         """What was seen so far, to save, merge or compare elsewhere."""
-        count = float(self.count)
+        # Through a tensor: on replicas this reads the sum of their copies.
+        count = tf.convert_to_tensor(self.count).numpy()
         if count == 0:
             return Moments.empty(self.centre.shape[0])
-        gap = keras.ops.convert_to_numpy(self.total) / count
-        products = keras.ops.convert_to_numpy(self.products)
+        gap = tf.convert_to_tensor(self.total).numpy() / count
+        products = tf.convert_to_tensor(self.products).numpy()
         scatter = products - count * np.outer(gap, gap)
         return Moments(round(count), self.centre.numpy() + gap, scatter)
 

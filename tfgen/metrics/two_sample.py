@@ -31,7 +31,8 @@ def nearest_neighbour_test(
     is fake mean collapse onto a few places, the reverse means copies.
 
     The interval is the exact binomial one (Clopper and Pearson). Rows share
-    neighbours, so it is a little too narrow; the floor beside it is the check.
+    neighbours, so it is too narrow: for equal normals a 95 % interval held 0.5 in 88
+    (d = 2) to 92 (d = 50) of 100 cases. The floor beside it is the check.
 
     Args:
       real: features `[n, d]`.

@@ -43,6 +43,7 @@ class Classifier(GenerativeModel):
         "small": {"channels": 16, "features": 64},
         "tiny": {"channels": 2, "features": 8},
     }
+    monitor = ("accuracy", "max")
 
     def __init__(self, config, spec, network):
         super().__init__(config, spec, network=network)

@@ -65,6 +65,7 @@ class VAE(GenerativeModel):
         "small": {"hidden": (400,), "activation": "relu"},
         "tiny": {"hidden": (16,), "latent_size": 4},
     }
+    monitor = ("elbo", "max")
     xla_on_cpu = True
 
     def __init__(self, config, spec, encoder, decoder):

@@ -1,0 +1,1 @@
+"""Training jobs on the command line; each module is one command."""

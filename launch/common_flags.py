@@ -1,0 +1,138 @@
+"""What all launchers share: flags, errors as one line, the JSON line at the end."""
+
+import difflib
+import json
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from tfgen.core.errors import BadInput, Stopped
+
+FLAGS = flags.FLAGS
+RECIPES = pathlib.Path(__file__).parent / "recipes"
+
+
+def define_run():
+    """Define the flags that name a run and its checkpoint."""
+    flags.DEFINE_string("workdir", None, "Folder of the run.")
+    flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
+
+
+def run(main, argv=None):
+    """Parse flags, run `main`, print its dict as the last line, exit.
+
+    `main` returns a dict, or (dict, exit code). Exit codes: 0; 2 for a bad flag or
+    input; 1 for an I/O error or a lost worker; 3 when a guard stopped the run;
+    130 when interrupted.
+    """
+    # Our error lines must not drown in TensorFlow's own.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    sys.exit(_code(main, sys.argv if argv is None else argv))
+
+
+def _code(main, argv):
+    try:
+        if _parse(argv):
+            return 0
+        returned = main()
+    except (BadInput, flags.Error) as error:
+        return _fail(error, 2)
+    except Stopped as error:
+        return _fail(error, 3)
+    except OSError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except Exception as error:
+        if "tensorflow" in sys.modules and _is_lost_worker(error):
+            return _fail(f"a worker was lost: {error}", 1)
+        raise
+    result, code = returned if isinstance(returned, tuple) else (returned, 0)
+    if result is not None:
+        print(json.dumps(result), flush=True)
+    return code
+
+
+def _is_lost_worker(error):
+    import tensorflow as tf
+
+    lost = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    )
+    return "TF_CONFIG" in os.environ and isinstance(error, lost)
+
+
+def _fail(error, code):
+    print("error: " + " ".join(str(error).split())[:1000], file=sys.stderr, flush=True)
+    return code
+
+
+def _parse(argv):
+    """Parse; returns whether help was asked for, and has been printed."""
+    arguments = [_recipe(argument) for argument in argv[1:]]
+    if {"--help", "-h", "-help", "--helpfull"} & set(arguments):
+        FLAGS.mark_as_parsed()
+        module = sys.modules["__main__"]
+        print(module.__doc__ or "")
+        for name in sorted(own_flags()):
+            flag = FLAGS[name]
+            default = "" if flag.default in (None, [], "") else f" [{flag.default}]"
+            print(f"  --{name}{default}  {flag.help}")
+        print(f"  --recipe  One of: {', '.join(recipes())}.")
+        return True
+    try:
+        rest = FLAGS([argv[0], *arguments])
+    except flags.UnrecognizedFlagError as error:
+        raise BadInput(
+            f"unknown flag --{error.flagname}; valid: "
+            + ", ".join(f"--{name}" for name in sorted(own_flags()))
+        ) from None
+    if len(rest) > 1:
+        raise BadInput(f"unexpected argument {rest[1]!r}; flags look like --name=value")
+    return False
+
+
+def own_flags():
+    """Return the names of the flags our modules define."""
+    return [
+        name
+        for module, defined in FLAGS.flags_by_module_dict().items()
+        if module.startswith(("absl", "tensorflow")) is False
+        for name in (flag.name for flag in defined)
+    ]
+
+
+def recipes():
+    """Return the names of the recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.flags"))
+
+
+def _recipe(argument):
+    """Turn --recipe=NAME into the --flagfile it stands for."""
+    name, equals, value = argument.partition("=")
+    if name.lstrip("-") != "recipe" or not name.startswith("-"):
+        return argument
+    if not equals or value not in recipes():
+        close = difflib.get_close_matches(value, recipes(), n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise BadInput(
+            f"unknown recipe {value!r}{hint}; valid: {', '.join(recipes())}"
+        )
+    return f"--flagfile={RECIPES / value}.flags"
+
+
+def parse_hparams(pairs):
+    """Return {name: text} of repeated --hparam name=value."""
+    parsed = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--hparam {pair!r} is not of the form name=value")
+        parsed[name.strip()] = value.strip()
+    return parsed

@@ -1,0 +1,345 @@
+"""Train a model.
+
+python -m launch.train --model=wgan_gp --dataset=mnist_5k --workdir=runs/digits
+
+The last line on stdout is one JSON object; everything else goes to stderr. A run
+that was killed goes on from its last save when the same command is given again.
+"""
+
+import math
+import signal
+import sys
+import time
+
+from absl import flags
+
+from tfgen.core.errors import BadInput
+from tfgen.core.strategy import STRATEGIES
+from tfgen.models import configure
+from tfgen.workdir import Workdir, write_json
+
+from . import common_flags, local_workers
+
+FLAGS = flags.FLAGS
+
+common_flags.define_run()
+flags.DEFINE_string("model", None, "Name of the model, or package.module:Class.")
+flags.DEFINE_string("dataset", "mnist_5k", "Data: a name, npz:PATH or folder:PATH.")
+flags.DEFINE_string("preset", "small", "Sizes of the model: paper, small or tiny.")
+flags.DEFINE_multi_string("hparam", [], "name=value changing the preset; repeatable.")
+flags.DEFINE_integer("steps", 1000, "Train up to this step.", lower_bound=0)
+flags.DEFINE_integer("batch", 64, "Global rows of each update.", lower_bound=1)
+flags.DEFINE_integer(
+    "seed", 0, "Of weights, noise, order.", lower_bound=0, upper_bound=2**31 - 1
+)
+flags.DEFINE_enum("strategy", "auto", STRATEGIES, "Where to train.")
+flags.DEFINE_integer("replicas", None, "Replicas of a worker.", lower_bound=1)
+flags.DEFINE_integer("local_workers", 0, "Start this many here.", lower_bound=0)
+flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the updates.")
+flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of layers.")
+flags.DEFINE_integer("steps_per_execution", 1, "Steps a call.", lower_bound=1)
+flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
+flags.DEFINE_float(
+    "validation_fraction", 0.0, "Held out.", lower_bound=0.0, upper_bound=0.9
+)
+flags.DEFINE_integer("save_every", 500, "Steps between saves.", lower_bound=1)
+flags.DEFINE_integer("keep", 3, "Newest saves kept.", lower_bound=1)
+flags.DEFINE_integer("log_every", 50, "Steps between logs.", lower_bound=1)
+flags.DEFINE_integer("sample_every", 500, "Steps between pictures.", lower_bound=0)
+flags.DEFINE_integer("eval_every", 0, "Steps between validations.", lower_bound=0)
+flags.DEFINE_integer("histogram_every", 0, "Of all weights.", lower_bound=0)
+flags.DEFINE_enum("resume", "auto", ["auto", "never", "must"], "From the workdir.")
+flags.DEFINE_string("init_from", None, "Workdir whose networks to start from.")
+flags.DEFINE_enum("on_nan", "stop", ["stop", "skip"], "What a NaN does.")
+flags.DEFINE_string("profile", None, "FIRST:LAST steps to profile.")
+flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
+
+# What a run is: these cannot change when it is resumed.
+IDENTITY = ["model", "dataset", "batch", "seed", "xla", "precision"]
+IDENTITY += ["validation_fraction"]
+
+
+def main():
+    """Train as the flags say; returns the JSON line's dict and the exit code."""
+    profile = _profile()
+    _check_intervals()
+    if FLAGS.local_workers:
+        if FLAGS.strategy not in ("auto", "multi_worker"):
+            raise BadInput("--local_workers goes with --strategy=multi_worker")
+        if FLAGS.local_workers < 2:
+            raise BadInput("--local_workers starts 2 workers or more")
+        return None, local_workers.run(FLAGS.local_workers, sys.argv)
+    if FLAGS.workdir is None and not FLAGS.dry_run:
+        raise BadInput("--workdir is needed: the folder this run is kept in")
+    workdir = Workdir(FLAGS.workdir or "unused")
+    stored = workdir.config if FLAGS.workdir else None
+    config = _identity(stored)
+    if FLAGS.dry_run:
+        return _dry_run(config), 0
+
+    from tfgen.core.strategy import make_strategy
+
+    strategy = make_strategy(FLAGS.strategy, FLAGS.replicas)
+    if strategy is not None and not strategy.extended.should_checkpoint:
+        return _train(workdir, config, strategy, profile)
+    workdir.create()
+    with workdir.lock():
+        return _train(workdir, config, strategy, profile)
+
+
+def _profile():
+    if FLAGS.profile is None:
+        return None
+    first, _, last = FLAGS.profile.partition(":")
+    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
+        raise BadInput(f"--profile={FLAGS.profile} is not FIRST:LAST, two steps")
+    return int(first), int(last)
+
+
+def _check_intervals():
+    length = FLAGS.steps_per_execution
+    every = ["steps", "save_every", "log_every", "sample_every", "eval_every"]
+    for name in every:
+        if FLAGS[name].value % length:
+            raise BadInput(
+                f"--{name}={FLAGS[name].value} is not a multiple of "
+                f"--steps_per_execution={length}"
+            )
+    if FLAGS.eval_every and not FLAGS.validation_fraction:
+        raise BadInput("--eval_every needs --validation_fraction above 0")
+
+
+def _identity(stored):
+    """Set the flags that say what the run is; returns its Config.
+
+    A run that exists keeps what it is: flags not given are taken from it, and
+    flags that would change it are refused.
+    """
+    if stored is None:
+        if FLAGS.resume == "must":
+            raise BadInput(f"--resume=must, but {FLAGS.workdir} holds no run")
+        if FLAGS.model is None:
+            from tfgen.models import MODELS
+
+            raise BadInput(f"--model is needed; valid: {', '.join(MODELS)}")
+        hparams = common_flags.parse_hparams(FLAGS.hparam)
+        return configure(FLAGS.model, FLAGS.preset, hparams)
+    if FLAGS.resume == "never":
+        raise BadInput(
+            f"--resume=never, but {FLAGS.workdir} holds a run; give another --workdir"
+        )
+    for name in IDENTITY:
+        if FLAGS[name].present and FLAGS[name].value != stored[name]:
+            raise BadInput(
+                f"--{name}={FLAGS[name].value} cannot change in a resumed run: it was "
+                f"{stored[name]}"
+            )
+        FLAGS[name].value = stored[name]
+    if FLAGS.data_dir is None:
+        FLAGS.data_dir = stored["data_dir"]
+    hparams = common_flags.parse_hparams(FLAGS.hparam)
+    preset = FLAGS.preset if FLAGS["preset"].present else stored["preset"]
+    FLAGS.preset = stored["preset"]
+    from tfgen.models import find
+
+    kept = find(FLAGS.model).Config.from_json(stored["config"])
+    asked = configure(FLAGS.model, preset, hparams)
+    given = asked.to_json() if FLAGS["preset"].present else {}
+    given |= {name: asked.to_json()[name] for name in hparams}
+    for name, value in given.items():
+        if value != kept.to_json()[name]:
+            raise BadInput(
+                f"hparam {name}={value} cannot change in a resumed run: it was "
+                f"{kept.to_json()[name]}"
+            )
+    return kept
+
+
+def _load_data(config):
+    from tfgen import data
+
+    return data.load(
+        FLAGS.dataset,
+        batch=FLAGS.batch,
+        seed=FLAGS.seed,
+        data_dir=FLAGS.data_dir,
+        validation_fraction=FLAGS.validation_fraction,
+        image_size=getattr(config, "image_size", 0) or None,
+    )
+
+
+def _build(config, data, strategy, **arguments):
+    from tfgen import models
+
+    return models.build(
+        FLAGS.model,
+        config=config,
+        spec=data.spec,
+        seed=FLAGS.seed,
+        strategy=strategy,
+        xla=FLAGS.xla,
+        precision=FLAGS.precision,
+        **arguments,
+    )
+
+
+def _dry_run(config):
+    data = _load_data(config)
+    model = _build(config, data, None)
+    rows = FLAGS.batch * model.updates_per_step
+    state = sum(v.value.numpy().nbytes for v in model.state().values())
+    parameters = {
+        name: sum(math.prod(v.shape) for v in network.trainable_variables)
+        for name, network in model.networks.items()
+    }
+    return {
+        "model": FLAGS.model,
+        "dataset": FLAGS.dataset,
+        "data": data.spec.to_json(),
+        "input": model.feed_from(data.spec),
+        "config": config.to_json(),
+        "parameters": parameters,
+        "state_bytes": state,
+        "batch_bytes": rows * math.prod(model.spec.image.shape) * 4,
+        "xla": model.xla,
+    }
+
+
+def _train(workdir, config, strategy, profile):
+    """Build or restore, fit, save."""
+    started = time.monotonic()
+    data = _load_data(config)
+    if FLAGS.eval_every and data.validation is None:
+        raise BadInput(f"--eval_every: {FLAGS.dataset} leaves no validation rows")
+    model = _build(
+        config,
+        data,
+        strategy,
+        undo_nonfinite=FLAGS.on_nan == "skip",
+        log_every=FLAGS.log_every,
+        steps_per_execution=FLAGS.steps_per_execution,
+    )
+    from tfgen.core import checkpoint
+
+    chief = checkpoint.is_chief(model.distribute_strategy)
+    say = _say if chief else lambda message: None
+    say(f"{FLAGS.model} on {FLAGS.dataset}: {model.feed_from(data.spec)}")
+    resumed_from = _restore(model, workdir, say)
+    if chief and workdir.config is None:
+        workdir.write_config(
+            **{name: FLAGS[name].value for name in IDENTITY},
+            preset=FLAGS.preset,
+            data_dir=FLAGS.data_dir,
+            config=config.to_json(),
+            data_spec=data.spec.to_json(),
+        )
+    executed, logs, rate, ended_by = 0, {}, 0.0, None
+    if model.steps_done < FLAGS.steps:
+        before = model.steps_done
+        logs, rate, ended_by = _fit(model, data, workdir, profile, chief)
+        executed = model.steps_done - before
+    if not chief:
+        return None, 0
+    result = {
+        "model": FLAGS.model,
+        "dataset": FLAGS.dataset,
+        "steps": model.steps_done,
+        "resumed_from": resumed_from,
+        "executed": executed,
+        "seconds": round(time.monotonic() - started, 3),
+        "examples_per_second": round(rate, 1),
+        **{name: float(value) for name, value in logs.items()},
+        "state_sha256": checkpoint.digest(model),
+        "workdir": str(workdir.path),
+    }
+    if ended_by:
+        name = signal.Signals(ended_by).name
+        _say(f"ended by {name} at step {model.steps_done}, saved")
+        return {**result, "ended_by": name}, 128 + ended_by
+    return result, 0
+
+
+def _say(message):
+    print(message, file=sys.stderr, flush=True)
+
+
+def _restore(model, workdir, say):
+    from tfgen.core import checkpoint
+
+    step = checkpoint.restore_newest(model, workdir.checkpoints, say)
+    if step is None:
+        if FLAGS.resume == "must":
+            raise BadInput(f"--resume=must, but {workdir.path} has no whole checkpoint")
+        if FLAGS.init_from:
+            path = Workdir(FLAGS.init_from).find_checkpoint()
+            checkpoint.restore_networks(model, path)
+            say(f"networks start from {path}")
+        return None
+    say(f"resumed at step {step} of {FLAGS.steps}")
+    return step
+
+
+def _fit(model, data, workdir, profile, chief):
+    """Run `fit`; returns the last logs, examples a second, the signal that ended it."""
+    from tfgen import callbacks
+
+    saver = callbacks.Checkpoints(
+        workdir.checkpoints, FLAGS.save_every, FLAGS.keep, agree_every=FLAGS.log_every
+    )
+    if workdir.best:
+        saver.keep_also.add(workdir.best["step"])
+    guard = callbacks.NaNGuard(FLAGS.log_every, FLAGS.on_nan)
+    progress = callbacks.Progress(
+        FLAGS.steps, FLAGS.log_every, FLAGS.batch * model.updates_per_step
+    )
+    saver.before = [guard.look]
+    each = [guard]
+    if chief:
+        table = callbacks.CSVLog(workdir.metrics)
+        board = callbacks.TensorBoard(
+            workdir.tensorboard,
+            {**model.config.to_json(), "model": FLAGS.model, "batch": FLAGS.batch},
+            FLAGS.histogram_every,
+            profile,
+        )
+        saver.before.append(board.flush)
+        each += [progress, table, board]
+        if FLAGS.sample_every and hasattr(model, "sample"):
+            each.append(
+                callbacks.SampleGrid(workdir.path, FLAGS.sample_every, also=board.picture)
+            )
+    if FLAGS.eval_every:
+        sinks = [table.add, board.scalars] if chief else []
+        each.append(
+            callbacks.Validation(
+                data.validation,
+                FLAGS.eval_every,
+                sinks,
+                best=lambda best: _keep_best(workdir, saver, best, chief),
+                earlier=workdir.best,
+            )
+        )
+    model.fit(
+        data.train,
+        steps_per_epoch=FLAGS.steps - model.steps_done,
+        verbose=0,
+        callbacks=[*each, saver],
+    )
+    return progress.logs, progress.examples_per_second, saver.signal
+
+
+def _keep_best(workdir, saver, best, chief):
+    """Save the step that validates best, and keep that save."""
+    saver.keep_also = {best["step"]}
+    saver.save()
+    if chief:
+        write_json(workdir.best_path, best)
+
+
+def command():
+    """Entry point of `tfgen-train`."""
+    common_flags.run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,134 @@
+"""Numbers move the right way on damaged MNIST (specs C)."""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.ndimage import gaussian_filter
+
+from tfgen.metrics.extractors import extractor
+from tfgen.metrics.frechet import frechet_distance
+from tfgen.metrics.kernel import kernel_distance
+from tfgen.metrics.manifold import density_coverage, precision_recall
+from tfgen.metrics.sliced import image_sliced_wasserstein, sliced_wasserstein
+
+DATA = pathlib.Path(os.environ.get("TFGEN_TEST_DATA", "../shared")) / "tfds"
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    """12,000 training images and labels."""
+    if not (DATA / "mnist").is_dir():
+        pytest.skip(f"no prepared MNIST in {DATA}: set TFGEN_TEST_DATA")
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder("mnist", data_dir=DATA)
+    rows = builder.as_dataset("train[:12000]", batch_size=-1, as_supervised=True)
+    return tfds.as_numpy(rows)
+
+
+def blur(images, strength):
+    width = (0, 0.5, 0.7, 1.0, 1.5, 2.0)[strength]
+    smooth = gaussian_filter(images.astype(np.float64), (0, width, width, 0))
+    return np.round(smooth).astype(np.uint8)
+
+
+def noise(images, strength):
+    width = (0, 8, 16, 32, 64, 128)[strength]
+    random = np.random.default_rng(5)
+    damaged = images + random.normal(size=images.shape) * width
+    return np.clip(np.round(damaged), 0, 255).astype(np.uint8)
+
+
+def measure(extract, damage, n, mnist):
+    """Metrics of n images under a damage of strength 0 to 5, against n others."""
+    images, labels = mnist
+    real, pool, pool_labels = images[:n], images[n:], labels[n:]
+    real_features = extract(real)
+    results = []
+    for strength in range(6):
+        if damage == "drop":  # the first 0, 1, 3, 5, 7, 9 classes are missing
+            lost = (0, 1, 3, 5, 7, 9)[strength]
+            fake = pool[pool_labels >= lost][:n]
+        else:
+            fake = {"blur": blur, "noise": noise}[damage](pool[:n], strength)
+        features = extract(fake)
+        patches = image_sliced_wasserstein(real[:256], fake[:256], 0, 128)
+        results.append(
+            {
+                "frechet": frechet_distance(real_features, features),
+                "kernel": kernel_distance(real_features, features).value,
+                "sliced": sliced_wasserstein(real_features, features, 0).value,
+                "patches": patches[28],
+                **precision_recall(real_features, features)._asdict(),
+                **density_coverage(real_features, features)._asdict(),
+            }
+        )
+    return {name: [r[name] for r in results] for name in results[0]}
+
+
+@pytest.mark.parametrize("damage", ["blur", "noise", "drop"])
+def test_distances_grow_with_damage(mnist, damage):
+    extract = extractor("pca:16", mnist[0][:1000])
+    found = measure(extract, damage, 1000, mnist)
+    for name in ("frechet", "kernel", "sliced"):
+        assert np.all(np.diff(found[name]) >= 0), (name, found[name])
+        assert found[name][5] > 3 * abs(found[name][0]), (name, found[name])
+    if damage == "drop":
+        # What is left is as good as before, and covers less and less.
+        assert np.ptp(found["precision"]) < 0.06, found["precision"]
+        assert np.all(np.diff(found["recall"]) < 0.03), found["recall"]
+        assert found["recall"][5] < found["recall"][0] - 0.5
+        assert np.all(np.diff(found["coverage"]) < 0.03), found["coverage"]
+    else:
+        assert np.all(np.diff(found["patches"]) > 0), found["patches"]
+        # In components of pixels both damages shrink samples towards the dense
+        # middle, so that recall falls; see the slow test for a classifier.
+        assert found["recall"][5] < 0.1
+
+
+def train_classifier(images, labels, folder):
+    """Export a small network of a few epochs, as a classifier run does."""
+    import json
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((28, 28, 1))
+    x = inputs
+    for channels in (16, 32):
+        x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
+        x = keras.layers.MaxPooling2D()(x)
+    features = keras.layers.Dense(32, activation="relu")(keras.layers.Flatten()(x))
+    logits = keras.layers.Dense(10)(features)
+    network = keras.Model(inputs, logits)
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
+    network.fit(images / 127.5 - 1, labels, batch_size=64, epochs=4, verbose=0)
+    both = keras.Model(inputs, {"logits": logits, "features": features})
+    module = tf.Module()
+    module.network = both
+    module.classify = tf.function(
+        both, input_signature=[tf.TensorSpec([None, 28, 28, 1], tf.float32)]
+    )
+    tf.saved_model.save(module, folder, signatures={"classify": module.classify})
+    image = {"shape": [28, 28, 1], "low": -1.0, "high": 1.0}
+    (folder / "tfgen.json").write_text(
+        json.dumps({"spec": {"features": {"image": image}}})
+    )
+
+
+@pytest.fixture(scope="module")
+def classifier(mnist, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier")
+    images, labels = mnist
+    # Trained on rows that the measurements do not look at.
+    train_classifier(images[6000:], labels[6000:], folder)
+    return extractor(f"saved_model:{folder}", images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["blur", "noise", "drop"])
+def test_distances_grow_with_damage_for_a_classifier(mnist, classifier, damage):
+    found = measure(classifier, damage, 2000, (mnist[0][:6000], mnist[1][:6000]))
+    print(damage, {k: np.round(v, 3).tolist() for k, v in found.items()})

@@ -1,0 +1,35 @@
+"""Small data made in memory, the same in every process."""
+
+import numpy as np
+
+from tfgen.core.spec import DataSpec, Feature
+from tfgen.data import Stream
+
+ROWS = 256
+CLASSES = tuple("0123456789")
+
+
+def digits(size=28, rows=ROWS):
+    """Arrays of `rows` grey pictures: one stroke whose slant tells the class."""
+    random = np.random.default_rng(size)
+    label = np.arange(rows, dtype="int64") % len(CLASSES)
+    angle = np.pi * label / len(CLASSES) + random.normal(0, 0.05, rows)
+    centre = size / 2 + random.normal(0, size / 14, [2, rows, 1, 1])
+    y, x = np.mgrid[:size, :size] + 0.5
+    y, x = y - centre[0], x - centre[1]
+    angle = angle[:, None, None]
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = x * np.sin(angle) - y * np.cos(angle)
+    ink = np.exp(-((across / (size / 14)) ** 2) - (along / (size / 3)) ** 4)
+    image = np.round(255 * ink)[..., None].astype("uint8")
+    return {"image": image, "label": label}
+
+
+def stream(size=28, batch=16, rows=ROWS, seed=0):
+    """A training stream of `digits`."""
+    features = {
+        "image": Feature((size, size, 1), "uint8", 0, 255),
+        "label": Feature((), "int64", classes=CLASSES),
+    }
+    spec = DataSpec("synthetic", rows, features)
+    return Stream(digits(size, rows), spec, batch=batch, seed=seed)

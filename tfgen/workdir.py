@@ -1,0 +1,156 @@
+"""The folder of one run: what it was made with, its saves, its results.
+
+    config.json      what the run is: model, Config, data, flags, versions
+    checkpoints/     step_<n>.npz, and best.json naming the best by validation
+    tensorboard/     events        metrics.csv   one row a logged step
+    samples/         pictures      evaluation.json, export/   made on request
+"""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import pathlib
+
+from tfgen.core.errors import BadInput
+
+FORMAT = 1
+
+
+class Workdir:
+    """Paths and small files of a run folder."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config_path = self.path / "config.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.samples = self.path / "samples"
+        self.metrics = self.path / "metrics.csv"
+        self.evaluation = self.path / "evaluation.json"
+        self.export = self.path / "export"
+        self.best_path = self.checkpoints / "best.json"
+
+    def create(self):
+        """Make the folder; BadInput when something else is in its place."""
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise BadInput(f"{self.path} is not a folder, or lies below a file") from None
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Hold the folder for one job; BadInput when another has it."""
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BadInput(f"another job is using {self.path}") from None
+            yield
+
+    @property
+    def config(self):
+        """The content of config.json, None if there is none.
+
+        Raises:
+            BadInput: It is not a run's, or of another format version.
+        """
+        try:
+            content = json.loads(self.config_path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            raise BadInput(f"{self.config_path} is not JSON") from None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise BadInput(f"{self.config_path} is not of a run of format {FORMAT}")
+        return content
+
+    def require_config(self):
+        """Return config.json's content; BadInput when the folder holds no run."""
+        if (config := self.config) is None:
+            raise BadInput(
+                f"{self.path} holds no run (no config.json); give the --workdir of a "
+                "training"
+            )
+        return config
+
+    def write_config(self, **content):
+        """Write config.json with the versions of what matters to a rerun."""
+        names = ["tensorflow", "tensorflow-cpu", "keras", "tensorflow-probability"]
+        versions = {}
+        for name in names:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                versions[name] = importlib.metadata.version(name)
+        write_json(
+            self.config_path, {"format": FORMAT, **content, "versions": versions}
+        )
+
+    @property
+    def best(self):
+        """{"step", "metric", "value"} of the best save, None if none was chosen."""
+        try:
+            return json.loads(self.best_path.read_text())
+        except FileNotFoundError:
+            return None
+
+    def find_checkpoint(self, which="latest"):
+        """Return the path of a checkpoint: "latest", "best" or a step.
+
+        Raises:
+            BadInput: There is none such; names those there are.
+        """
+        from tfgen.core import checkpoint
+
+        steps = checkpoint.steps(self.checkpoints)
+        if not steps:
+            raise BadInput(f"{self.path} holds no checkpoint yet")
+        wanted = str(which)
+        if wanted == "latest":
+            return checkpoint.path_of(self.checkpoints, steps[-1])
+        if wanted == "best" and self.best:
+            return checkpoint.path_of(self.checkpoints, self.best["step"])
+        if wanted.isdigit() and int(wanted) in steps:
+            return checkpoint.path_of(self.checkpoints, int(wanted))
+        valid = ["latest", *(["best"] if self.best else []), *map(str, steps)]
+        raise BadInput(f"no checkpoint {wanted!r}; valid: {', '.join(valid)}")
+
+
+def write_json(path, content):
+    """Write JSON so that `path` is whole at every moment."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def load(path, checkpoint="latest"):
+    """Return the model of a run on this device, weights restored.
+
+    Args:
+        path: A workdir.
+        checkpoint: "latest", "best" or a step.
+
+    Raises:
+        BadInput: The folder holds no run, or no such checkpoint, or one that is
+            damaged or of another model.
+    """
+    from tfgen import models
+    from tfgen.core import checkpoint as checkpoints
+    from tfgen.core.spec import DataSpec
+
+    workdir = Workdir(path)
+    config = workdir.require_config()
+    file = workdir.find_checkpoint(checkpoint)
+    cls = models.find(config["model"])
+    model = models.build(
+        config["model"],
+        config=cls.Config.from_json(config["config"]),
+        spec=DataSpec.from_json(config["data_spec"]),
+        seed=config["seed"],
+        precision=config["precision"],
+    )
+    try:
+        checkpoints.restore(model, file)
+    except checkpoints.Damaged as error:
+        raise BadInput(str(error)) from None
+    return model
