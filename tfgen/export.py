@@ -119,7 +119,9 @@ def load(folder):
 
 def is_export(folder):
     """Return whether `folder` holds what `export` writes."""
-    return all((pathlib.Path(folder) / name).is_file() for name in (_GRAPH, DESCRIPTION))
+    return all(
+        (pathlib.Path(folder) / name).is_file() for name in (_GRAPH, DESCRIPTION)
+    )
 
 
 class Exported:
@@ -204,8 +206,8 @@ def _dtype_policy(policy):
 def _write(model, folder, step):
     archive = keras.export.ExportArchive()
     signatures = {}
-    for name, (function, arguments) in model.endpoints().items():
-        endpoint = archive.add_endpoint(name, _named(model, name, function), arguments)
+    for name, (function, arguments) in named_endpoints(model).items():
+        endpoint = archive.add_endpoint(name, function, arguments)
         traced = endpoint.get_concrete_function()
         signatures[name] = {
             "inputs": {a.name: _describe(a) for a in arguments},
@@ -225,16 +227,21 @@ def _write(model, folder, step):
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
 
 
-def _named(model, name, function):
-    """Return `function` returning a dict of tensors."""
-    feature = next(iter(model.spec.features))
-    single = _SINGLE_OUTPUT.get(name, f"{feature}s")
+def named_endpoints(model):
+    """Return `model.endpoints()` with functions that return dicts of tensors."""
+    data = next(iter(model.spec.features)) + "s"
 
-    def endpoint(*arguments):
-        returned = function(*arguments)
-        return returned if isinstance(returned, dict) else {single: returned}
+    def named(function, single):
+        def endpoint(*arguments):
+            returned = function(*arguments)
+            return returned if isinstance(returned, dict) else {single: returned}
 
-    return endpoint
+        return endpoint
+
+    return {
+        name: (named(function, _SINGLE_OUTPUT.get(name, data)), arguments)
+        for name, (function, arguments) in model.endpoints().items()
+    }
 
 
 def _describe(tensor):

@@ -153,45 +153,83 @@ def mobilenet(tmp_path_factory):
     for layer in whole.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign(layer.moving_variance * 0.1)
-    whole.save_weights(folder / "whole.weights.h5")
-    body = keras.applications.MobileNetV2(weights=None, include_top=False)
-    for ours, theirs in zip(body.layers, whole.layers, strict=False):
-        ours.set_weights(theirs.get_weights())
-    body.save_weights(folder / "notop.weights.h5")
+    # The format in which Keras distributes its weights.
+    whole.save(folder / "whole.h5")
     return folder, whole
+
+
+def expect_features(found, whole, images):
+    scaled = resize_to_rgb(images, 224) / 127.5 - 1
+    layers = [whole.layers[-1].input, whole.output]
+    features, logits = keras.Model(whole.inputs, layers)(scaled, training=False)
+    np.testing.assert_allclose(found.features, features, rtol=1e-3, atol=1e-5)
+    if found.logits is not None:
+        np.testing.assert_allclose(found.logits, logits, rtol=1e-3, atol=1e-5)
+    assert found.features.std() > 1e-3
 
 
 @keras_arrays
 def test_keras_application(mobilenet, images):
     folder, whole = mobilenet
-    top = extractor(f"keras:MobileNetV2:{folder / 'whole.weights.h5'}", images)
+    top = extractor(f"keras:MobileNetV2:{folder / 'whole.h5'}", images)
     assert top.name == "keras MobileNetV2"
     assert top.has_logits and top.size == 1280
-    result = top.extract(images[:3], batch=2)
-    scaled = resize_to_rgb(images[:3], 224) / 127.5 - 1
-    np.testing.assert_allclose(
-        result.logits, whole(scaled, training=False), rtol=1e-3, atol=1e-5
-    )
-    assert result.features.std() > 1e-3
-    assert top.resize == ("8x8 to 224x224 bilinear, antialiased; grey repeated to RGB")
-    body = extractor(f"keras:MobileNetV2:{folder / 'notop.weights.h5'}", images)
-    assert not body.has_logits
-    np.testing.assert_allclose(body(images[:3]), result.features, rtol=1e-3, atol=1e-5)
-    assert body.digest != top.digest
+    expect_features(top.extract(images[:3], batch=2), whole, images[:3])
+    assert top.resize == "8x8 to 224x224 bilinear, antialiased; grey repeated to RGB"
+    assert "mobilenet_v2.preprocess_input at 224x224" in top.preprocessing
 
 
+@pytest.mark.slow
 @keras_arrays
-def test_keras_refusals(tmp_path, images, mobilenet):
-    folder, _ = mobilenet
+@pytest.mark.parametrize("file", ["notop.h5", "notop.weights.h5", "whole.weights.h5"])
+def test_keras_weight_files(mobilenet, images, file):
+    folder, whole = mobilenet
+    if file.startswith("whole"):
+        whole.save_weights(folder / file)
+    else:
+        size = {"input_shape": (224, 224, 3)}
+        body = keras.applications.MobileNetV2(weights=None, include_top=False, **size)
+        for ours, theirs in zip(body.layers, whole.layers, strict=False):
+            ours.set_weights(theirs.get_weights())
+        if file.endswith(".weights.h5"):
+            body.save_weights(folder / file)
+        else:
+            body.save(folder / file)
+    found = extractor(f"keras:MobileNetV2:{folder / file}", images)
+    assert found.has_logits == file.startswith("whole")
+    expect_features(found.extract(images[:3]), whole, images[:3])
+    with pytest.raises(BadInput, match="do not fit"):
+        extractor(f"keras:DenseNet121:{folder / file}", images)
+
+
+def test_the_inception_network_is_named_as_what_it_is(monkeypatch, tmp_path, images):
+    # Its weights are no part of the tests: a stand-in with one layer.
+    def build(weights, include_top, classifier_activation=None):
+        inputs = keras.Input((299, 299, 3))
+        pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+        return keras.Model(inputs, keras.layers.Dense(2)(pooled))
+
+    monkeypatch.setattr(keras.applications, "InceptionV3", build)
+    (tmp_path / "weights.h5").touch()
+    found = extractor(f"keras:InceptionV3:{tmp_path / 'weights.h5'}", images)
+    assert found.name == "keras InceptionV3, not FID's network"
+    assert "299x299" in found.resize and "299x299" in found.preprocessing
+    white = np.full((1, 8, 8, 1), 255, np.uint8)
+    np.testing.assert_allclose(found(white), [[1, 1, 1]], atol=1e-6)
+
+
+def test_keras_refusals(tmp_path, images):
     with pytest.raises(BadInput, match="DenseNet121, .*InceptionV3"):
         extractor("keras:Inception:weights.h5", images)
     with pytest.raises(BadInput, match="nothing is downloaded"):
         extractor("keras:InceptionV3:imagenet", images)
+    file = tmp_path / "weights.h5"
+    file.write_text("no weights")
     with pytest.raises(BadInput, match="do not fit"):
-        extractor(f"keras:VGG16:{folder / 'notop.weights.h5'}", images)
+        extractor(f"keras:MobileNetV2:{file}", images)
     colours = np.zeros((2, 8, 8, 2), np.uint8)
     with pytest.raises(BadInput, match="takes 1 or 3"):
-        extractor(f"keras:MobileNetV2:{folder / 'notop.weights.h5'}", colours)
+        extractor(f"keras:MobileNetV2:{file}", colours)
 
 
 def test_resize_is_antialiased():

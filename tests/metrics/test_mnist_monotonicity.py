@@ -1,5 +1,6 @@
 """Numbers move the right way on damaged MNIST (specs C)."""
 
+import json
 import os
 import pathlib
 
@@ -56,7 +57,7 @@ def measure(extract, damage, n, mnist):
         else:
             fake = {"blur": blur, "noise": noise}[damage](pool[:n], strength)
         features = extract(fake)
-        patches = image_sliced_wasserstein(real[:256], fake[:256], 0, 128)
+        patches = image_sliced_wasserstein(real[:200], fake[:200], 0, 64, 32)
         results.append(
             {
                 "frechet": frechet_distance(real_features, features),
@@ -72,8 +73,8 @@ def measure(extract, damage, n, mnist):
 
 @pytest.mark.parametrize("damage", ["blur", "noise", "drop"])
 def test_distances_grow_with_damage(mnist, damage):
-    extract = extractor("pca:16", mnist[0][:1000])
-    found = measure(extract, damage, 1000, mnist)
+    extract = extractor("pca:16", mnist[0][:800])
+    found = measure(extract, damage, 800, mnist)
     for name in ("frechet", "kernel", "sliced"):
         assert np.all(np.diff(found[name]) >= 0), (name, found[name])
         assert found[name][5] > 3 * abs(found[name][0]), (name, found[name])
@@ -92,8 +93,6 @@ def test_distances_grow_with_damage(mnist, damage):
 
 def train_classifier(images, labels, folder):
     """Export a small network of a few epochs, as a classifier run does."""
-    import json
-
     keras.utils.set_random_seed(0)
     inputs = keras.Input((28, 28, 1))
     x = inputs
@@ -131,4 +130,12 @@ def classifier(mnist, tmp_path_factory):
 @pytest.mark.parametrize("damage", ["blur", "noise", "drop"])
 def test_distances_grow_with_damage_for_a_classifier(mnist, classifier, damage):
     found = measure(classifier, damage, 2000, (mnist[0][:6000], mnist[1][:6000]))
-    print(damage, {k: np.round(v, 3).tolist() for k, v in found.items()})
+    for name in ("frechet", "kernel", "sliced"):
+        assert np.all(np.diff(found[name]) > 0), (name, found[name])
+    # Precision falls for corruption only. Recall falls for both: corrupted samples
+    # leave the real manifold, and their own balls no longer reach back into it.
+    if damage == "drop":
+        assert np.ptp(found["precision"]) < 0.05, found["precision"]
+    else:
+        assert found["precision"][5] < found["precision"][0] - 0.3, found["precision"]
+    assert found["recall"][5] < found["recall"][0] - 0.4, found["recall"]

@@ -118,7 +118,8 @@ def test_the_reference_is_held_out_and_copies_are_flagged(sets):
 
 def test_worse_samples_score_worse(sets):
     (train, _), (test, _), (fake, labels) = sets
-    evaluation = QualityEvaluation(train, test, QuarterClassifier())
+    names = ["frechet", "kernel", "sliced_wasserstein", "classes", "precision_recall"]
+    evaluation = QualityEvaluation(train, test, QuarterClassifier(), names)
     good = evaluation(fake)
     worse = evaluation(blobs(150, 4, bright=30)[0])
     for name in ("frechet_distance", "kernel_distance", "sliced_wasserstein"):

@@ -37,6 +37,11 @@ class Checkpoints(AtSteps):
             for number in (signal.SIGTERM, signal.SIGINT)
         }
 
+        strategy = self.model.distribute_strategy
+        self._count_votes = tf.function(
+            lambda mine: strategy.reduce("SUM", strategy.run(tf.identity, (mine,)), None)
+        )
+
     def _on_signal(self, number, frame):
         self.signal = number
 
@@ -75,8 +80,7 @@ class Checkpoints(AtSteps):
         # All workers must leave at the same step: their saves are collectives.
         if not self.due(self.agree_every):
             return False
-        mine = tf.constant(0 if self.signal is None else 1)
-        votes = strategy.reduce("SUM", strategy.run(lambda: tf.identity(mine)), None)
-        if int(votes) and self.signal is None:
+        votes = int(self._count_votes(tf.constant(self.signal is not None, tf.int32)))
+        if votes and self.signal is None:
             self.signal = signal.SIGTERM
-        return self.signal is not None and bool(int(votes))
+        return votes > 0

@@ -17,6 +17,7 @@ import abc
 import hashlib
 import json
 import os
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -334,19 +335,21 @@ def _application(application, weights):
     import keras
 
     build = getattr(keras.applications, application)
-    try:
-        body = build(weights=weights, include_top=False, pooling="avg")
-        return keras.Model(body.inputs, [body.output]), False
-    except ValueError:
-        pass  # weights that include the classification layer: build that as well
-    try:
-        whole = build(weights=weights, include_top=True, classifier_activation=None)
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(
-            f"keras:{application}:{weights}: the weights do not fit: {reason}"
-        ) from error
-    return keras.Model(whole.inputs, [whole.layers[-1].input, whole.output]), True
+    # With its top first: a file that has one would fit a network without as well.
+    for top in ({"include_top": True, "classifier_activation": None}, None):
+        try:
+            with warnings.catch_warnings():
+                # Keras only warns when layers keep their random initial weights.
+                warnings.simplefilter("error", UserWarning)
+                if top:
+                    whole = build(weights=weights, **top)
+                    outputs = [whole.layers[-1].input, whole.output]
+                    return keras.Model(whole.inputs, outputs), True
+                body = build(weights=weights, include_top=False, pooling="avg")
+                return keras.Model(body.inputs, [body.output]), False
+        except (ValueError, OSError, UserWarning) as error:
+            reason = str(error).splitlines()[0]
+    raise BadInput(f"keras:{application}:{weights}: the weights do not fit: {reason}")
 
 
 def _one_image(name, feature):

@@ -1,0 +1,350 @@
+"""Measure a trained model on held-out data.
+
+python -m launch.evaluate --workdir=runs/vae --metrics=elbo,iwae
+
+Writes WORKDIR/evaluation.json: one record a number, which replaces an earlier one of
+the same measurement. The last line on stdout is one JSON object.
+"""
+
+import json
+import math
+import sys
+import time
+
+from absl import flags
+
+from tfgen.core.errors import BadInput
+from tfgen.workdir import Workdir, write_json
+
+from . import common_flags, held_out
+
+FLAGS = flags.FLAGS
+ROWS = 500  # images in one pass of a network
+MOST_SAMPLES = 10_000
+
+common_flags.define_run()
+flags.DEFINE_list("metrics", [], "Names, comma-separated; none: the model's own.")
+flags.DEFINE_string(
+    "extractor",
+    "pixels",
+    "Features for sample metrics: pixels, pca:N, saved_model:PATH, keras:NAME:PATH.",
+)
+flags.DEFINE_integer(
+    "num", 0, "Held-out rows and samples used; 0: the whole split.", lower_bound=0
+)
+flags.DEFINE_integer("iwae_samples", 100, "Draws a row of iwae.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0, upper_bound=2**31 - 1)
+flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie; none: as trained.")
+
+
+def main():
+    """Evaluate as the flags say; returns the JSON line's dict."""
+    if FLAGS.workdir is None:
+        raise BadInput("--workdir is needed: the folder of a training")
+    workdir = Workdir(FLAGS.workdir)
+    run = workdir.require_config()
+    workdir.find_checkpoint(FLAGS.checkpoint)
+
+    import tfgen
+
+    model = tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    chosen = choose(model, FLAGS.metrics)
+    data = held_out.load(run, FLAGS.data_dir)
+    evaluation = Evaluation(model, data, Progress())
+    numbers = evaluation.measure(chosen)
+    records = [evaluation.record(name, number) for name, number in numbers.items()]
+    write(workdir.evaluation, records)
+    return {
+        "model": run["model"],
+        "dataset": run["dataset"],
+        "split": evaluation.split,
+        "step": model.steps_done,
+        "metrics": {record["metric"]: record["value"] for record in records},
+        "standard_errors": {
+            record["metric"]: record["standard_error"]
+            for record in records
+            if record["standard_error"] is not None
+        },
+        "evaluation": str(workdir.evaluation),
+    }
+
+
+def groups(model):
+    """Return {group: names of its metrics}, those that fit `model`, own ones first."""
+    from tfgen.metrics import likelihood, quality
+
+    found = {}
+    if likelihood.is_measurable(model):
+        found["likelihood"] = likelihood.METRICS
+    if hasattr(model, "critic") and hasattr(model, "score"):
+        found["critic"] = ("wasserstein_estimate",)
+    if hasattr(model, "classify"):
+        found["labels"] = ("accuracy", "cross_entropy")
+    if hasattr(model, "sample"):
+        found["confidence"] = ("confidence",)
+        conditional = "label" in model.spec.features
+        found["quality"] = tuple(
+            name for name in quality.METRICS if conditional or name != "labels"
+        )
+    return found
+
+
+def choose(model, names):
+    """Return {group: metrics asked for}.
+
+    Without names: the model's own group, or sample quality when it has none.
+
+    Raises:
+        BadInput: A metric that this model cannot be measured by.
+    """
+    valid = groups(model)
+    if not names:
+        first = next((g for g in valid if g != "confidence"), None)
+        names = valid.get(first, ())
+        if first == "quality":
+            names = ("frechet", "kernel", "precision_recall")
+    for name in names:
+        if not any(name in metrics for metrics in valid.values()):
+            every = [metric for metrics in valid.values() for metric in metrics]
+            raise BadInput(
+                f"no metric {name!r} for {type(model).__name__}; valid: "
+                + ", ".join(every)
+            )
+    names = list(dict.fromkeys(names))
+    chosen = {g: [n for n in names if n in metrics] for g, metrics in valid.items()}
+    return {group: metrics for group, metrics in chosen.items() if metrics}
+
+
+class Evaluation:
+    """Measures one model against its held-out data; inputs are made when needed."""
+
+    def __init__(self, model, data, progress):
+        self.model, self.data, self.progress = model, data, progress
+        self.stream, self.split = held_out.split(data)
+        self.limit = FLAGS.num or None
+        self._held_out, self._fakes = None, None
+
+    def measure(self, chosen):
+        """Return {name: {"value", "standard_error", ...}} of {group: metrics}."""
+        numbers = {}
+        for group, metrics in chosen.items():
+            numbers |= getattr(self, f"_{group}")(metrics)
+        return numbers
+
+    def record(self, name, number):
+        """Return a record that stands by itself: what was measured, on what, how."""
+        averaged = any(n.endswith("_ema") for n in self.model.networks)
+        return {
+            "metric": name,
+            **number,
+            "split": self.split,
+            "seed": FLAGS.seed,
+            "step": self.model.steps_done,
+            "weights": "moving average" if averaged else "raw",
+        }
+
+    @property
+    def held_out(self):
+        """{feature: array} of the held-out rows, as the model wants them."""
+        if self._held_out is None:
+            self._held_out = held_out.arrays(self.stream, self.model.spec, self.limit)
+        return self._held_out
+
+    @property
+    def fakes(self):
+        """Samples `[n, h, w, c]` in the model's range."""
+        if self._fakes is None:
+            count = FLAGS.num or min(len(self.stream), MOST_SAMPLES)
+            self._fakes = samples(self.model, count, FLAGS.seed, self.progress)
+        return self._fakes
+
+    def _likelihood(self, metrics):
+        from tfgen.metrics import likelihood
+
+        k, images = FLAGS.iwae_samples, self.held_out["image"]
+        self.progress.start("likelihood")
+        found = likelihood.measure(
+            self.model,
+            images,
+            metrics,
+            k=k,
+            seed=FLAGS.seed,
+            rows=ROWS,
+            progress=self.progress,
+        )
+        how = {
+            "likelihood": self.model.config.likelihood,
+            "pixels": self.model.config.pixels,
+            "unit": "nats",
+        }
+        return {
+            name: _number(estimate, len(images))
+            | how
+            | ({"k": k} if name in ("iwae", "bits_per_dim") else {"k": 1})
+            | {"bits_per_dim": {"unit": "bits"}, "active_units": {"unit": "units"}}.get(
+                name, {}
+            )
+            for name, estimate in found.items()
+        }
+
+    def _critic(self, metrics):
+        from tfgen.metrics.likelihood import mean_and_error
+        from tfgen.metrics.moments import Estimate
+
+        scores = _by_parts(self.model.score)
+        real = mean_and_error(scores(self.held_out["image"]))
+        fake = mean_and_error(scores(self.fakes))
+        known = None not in (real.error, fake.error)
+        error = math.hypot(real.error, fake.error) if known else None
+        estimate = Estimate(real.value - fake.value, error)
+        number = _number(estimate, len(self.held_out["image"]))
+        number |= {"n_fake": len(self.fakes), "unit": "scores"}
+        return {"wasserstein_estimate": number}
+
+    def _labels(self, metrics):
+        from tfgen.metrics.classifier import label_agreement
+
+        logits = _by_parts(lambda x: self.model.classify(x)["logits"])
+        agreement = label_agreement(
+            logits(self.held_out["image"]), self.held_out["label"]
+        )
+        count = len(self.held_out["label"])
+        return {name: _number(getattr(agreement, name), count) for name in metrics}
+
+    def _confidence(self, metrics):
+        from tfgen.core.spec import to_uint8
+        from tfgen.metrics import class_summary, extractor
+
+        fakes = to_uint8(self.fakes, self.model.spec.image)
+        network = extractor(FLAGS.extractor, fakes)
+        summary = class_summary(network.logits(fakes))
+        count = len(fakes)
+        share = summary.confident_share
+        error = math.sqrt(share * (1 - share) / count)
+        found = int((summary.histogram > 0).sum())
+        return {
+            name: {"value": value, "standard_error": e, "count": count}
+            | {"threshold": 0.9}
+            | network.describe()
+            for name, value, e in [
+                ("confidence", share, error),
+                ("confidence_classes", found, None),
+            ]
+        }
+
+    def _quality(self, metrics):
+        from tfgen.core.spec import to_uint8
+        from tfgen.metrics import extractor, sample_quality
+
+        spec = self.model.spec
+        train = held_out.arrays(self.data.train, spec, MOST_SAMPLES)
+        real_train, real_test, fakes = (
+            to_uint8(images, spec.image)
+            for images in (train["image"], self.held_out["image"], self.fakes)
+        )
+        self.progress.say(f"sample quality: {', '.join(metrics)}")
+        found = sample_quality(
+            real_train,
+            real_test,
+            fakes,
+            extractor(FLAGS.extractor, real_train),
+            metrics,
+            FLAGS.seed,
+        )
+        return {
+            name: {
+                "value": number.pop("value"),
+                "standard_error": number.pop("error"),
+                "count": number["n_fake"],
+                **number,
+            }
+            for name, number in found.items()
+        }
+
+
+def _number(estimate, count):
+    value, error = estimate
+    return {"value": value, "standard_error": error, "count": count}
+
+
+def samples(model, count, seed, progress=None):
+    """Draw `count` images in the model's range, `ROWS` at a time.
+
+    Part i is `model.sample(ROWS, seed + 1000003 i mod 2**31)`.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    draw = tf.function(lambda seed: model.sample(ROWS, seed), autograph=False)
+    parts = []
+    if progress:
+        progress.start("samples")
+    for number in range(-(-count // ROWS)):
+        part_seed = (seed + 1_000_003 * number) % 2**31
+        parts.append(draw(tf.constant(part_seed, tf.int32)).numpy())
+        if progress:
+            progress(number + 1, -(-count // ROWS))
+    return np.concatenate(parts)[:count]
+
+
+def _by_parts(function):
+    """Return `function` of images `[n, ...]`, called on `ROWS` at a time."""
+    import numpy as np
+    import tensorflow as tf
+
+    graph = tf.function(function, autograph=False)
+
+    def call(images):
+        starts = range(0, len(images), ROWS)
+        parts = [graph(tf.constant(images[i : i + ROWS])).numpy() for i in starts]
+        return np.concatenate(parts)
+
+    return call
+
+
+def write(path, records):
+    """Add records to an evaluation file, replacing those of the same measurement."""
+    try:
+        earlier = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        earlier = []
+
+    def key(record):
+        names = "metric step split count k seed digest weights".split()
+        return tuple(record.get(name) for name in names)
+
+    kept = {key(record): record for record in [*earlier, *records]}
+    write_json(path, list(kept.values()))
+
+
+class Progress:
+    """Share done and time left on stderr, a line every few seconds."""
+
+    EVERY = 5.0  # seconds
+
+    def start(self, what):
+        """Begin counting something else."""
+        self.what = what
+        self.started = self.shown = time.monotonic()
+
+    def say(self, message):
+        """Print a line."""
+        print(message, file=sys.stderr, flush=True)
+
+    def __call__(self, done, total):
+        """Print how far it is, when a line is due."""
+        now = time.monotonic()
+        if now - self.shown < self.EVERY:
+            return
+        self.shown = now
+        left = (now - self.started) * (total - done) / done
+        self.say(f"{self.what}: {100 * done // total} %, {left:.0f} s left")
+
+
+def command():
+    """Entry point of `tfgen-evaluate`."""
+    common_flags.run(main)
+
+
+if __name__ == "__main__":
+    command()

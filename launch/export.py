@@ -1,0 +1,49 @@
+"""Write a trained model as a SavedModel that runs without tfgen.
+
+python -m launch.export --workdir=runs/digits
+
+The last line on stdout is one JSON object.
+"""
+
+from absl import flags
+
+from tfgen.core.errors import BadInput
+from tfgen.workdir import Workdir
+
+from . import common_flags
+
+FLAGS = flags.FLAGS
+
+common_flags.define_run()
+flags.DEFINE_string("out", None, "Folder to write; none: WORKDIR/export.")
+
+
+def main():
+    """Export as the flags say; returns the JSON line's dict."""
+    if FLAGS.workdir is None:
+        raise BadInput("--workdir is needed: the folder of a training")
+    workdir = Workdir(FLAGS.workdir)
+    run = workdir.require_config()
+    workdir.find_checkpoint(FLAGS.checkpoint)
+
+    import tfgen
+
+    model = tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    folder = FLAGS.out or str(workdir.export)
+    tfgen.export(model, folder)
+    return {
+        "model": run["model"],
+        "step": model.steps_done,
+        "signatures": list(model.endpoints()),
+        "fingerprint": tfgen.export.fingerprint(model),
+        "out": folder,
+    }
+
+
+def command():
+    """Entry point of `tfgen-export`."""
+    common_flags.run(main)
+
+
+if __name__ == "__main__":
+    command()
