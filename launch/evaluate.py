@@ -82,9 +82,8 @@ def groups(model):
         found["labels"] = ("accuracy", "cross_entropy")
     if hasattr(model, "sample"):
         found["confidence"] = ("confidence",)
-        conditional = "label" in model.spec.features
         found["quality"] = tuple(
-            name for name in quality.METRICS if conditional or name != "labels"
+            name for name in quality.METRICS if name not in quality.NEED_LABELS
         )
     return found
 
@@ -172,18 +171,16 @@ class Evaluation:
             rows=ROWS,
             progress=self.progress,
         )
-        how = {
-            "likelihood": self.model.config.likelihood,
-            "pixels": self.model.config.pixels,
-            "unit": "nats",
-        }
+        config = self.model.config
+        units = {"bits_per_dim": "bits", "active_units": "latents"}
         return {
-            name: _number(estimate, len(images))
-            | how
-            | ({"k": k} if name in ("iwae", "bits_per_dim") else {"k": 1})
-            | {"bits_per_dim": {"unit": "bits"}, "active_units": {"unit": "units"}}.get(
-                name, {}
-            )
+            name: {
+                **_number(estimate, len(images)),
+                "unit": units.get(name, "nats"),
+                "k": k if name in ("iwae", "bits_per_dim") else 1,
+                "likelihood": getattr(config, "likelihood", None),
+                "pixels": getattr(config, "pixels", None),
+            }
             for name, estimate in found.items()
         }
 
@@ -212,42 +209,37 @@ class Evaluation:
         return {name: _number(getattr(agreement, name), count) for name in metrics}
 
     def _confidence(self, metrics):
-        from tfgen.core.spec import to_uint8
         from tfgen.metrics import class_summary, extractor
 
-        fakes = to_uint8(self.fakes, self.model.spec.image)
-        network = extractor(FLAGS.extractor, fakes)
+        # Made before the samples: a bad name should not cost the wait.
+        network = extractor(FLAGS.extractor, self._bytes(self.held_out["image"]))
+        if not network.has_logits:
+            raise BadInput(
+                f"confidence needs a classifier, not {FLAGS.extractor}: give "
+                "--extractor=saved_model:PATH of an exported one"
+            )
+        fakes = self._bytes(self.fakes)
         summary = class_summary(network.logits(fakes))
-        count = len(fakes)
-        share = summary.confident_share
-        error = math.sqrt(share * (1 - share) / count)
-        found = int((summary.histogram > 0).sum())
+        share, classes = summary.confident_share, summary.classes_found
+        error = math.sqrt(share * (1 - share) / len(fakes))
+        how = {"count": len(fakes), **network.describe()}
         return {
-            name: {"value": value, "standard_error": e, "count": count}
-            | {"threshold": 0.9}
-            | network.describe()
-            for name, value, e in [
-                ("confidence", share, error),
-                ("confidence_classes", found, None),
-            ]
+            "confidence": {"value": share, "standard_error": error, **how}
+            | {"unit": "share of samples with p > 0.9"},
+            "classes_found": {"value": classes, "standard_error": None, **how}
+            | {"unit": "classes of at least 0.2 / classes of the samples"},
         }
 
     def _quality(self, metrics):
-        from tfgen.core.spec import to_uint8
-        from tfgen.metrics import extractor, sample_quality
+        from tfgen.metrics import QualityEvaluation, extractor
 
-        spec = self.model.spec
-        train = held_out.arrays(self.data.train, spec, MOST_SAMPLES)
-        real_train, real_test, fakes = (
-            to_uint8(images, spec.image)
-            for images in (train["image"], self.held_out["image"], self.fakes)
-        )
+        train = held_out.arrays(self.data.train, self.model.spec, MOST_SAMPLES)
+        train = self._bytes(train["image"])
         self.progress.say(f"sample quality: {', '.join(metrics)}")
-        found = sample_quality(
-            real_train,
-            real_test,
-            fakes,
-            extractor(FLAGS.extractor, real_train),
+        evaluate = QualityEvaluation(
+            train,
+            self._bytes(self.held_out["image"]),
+            extractor(FLAGS.extractor, train),
             metrics,
             FLAGS.seed,
         )
@@ -258,8 +250,13 @@ class Evaluation:
                 "count": number["n_fake"],
                 **number,
             }
-            for name, number in found.items()
+            for name, number in evaluate(self._bytes(self.fakes)).items()
         }
+
+    def _bytes(self, images):
+        from tfgen.core.spec import to_uint8
+
+        return to_uint8(images, self.model.spec.image)
 
 
 def _number(estimate, count):

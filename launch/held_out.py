@@ -4,6 +4,8 @@ import numpy as np
 
 from tfgen.core.errors import BadInput
 
+ROWS = 500  # at a time
+
 
 def load(run, data_dir=None, name=None):
     """Load a run's data as it was trained on.
@@ -42,13 +44,25 @@ def split(data):
 
 
 def arrays(stream, spec, limit=None):
-    """Return {feature: array} of a split's first rows as a model of `spec` wants them.
+    """Return {feature: array} of a split's rows as a model of `spec` wants them.
 
-    Images become float32 in the range and size of `spec`; `limit` rows at most.
+    Images become float32 in the size and range of `spec`; a label comes along.
+
+    Args:
+        stream: The split.
+        spec: `DataSpec` of the model.
+        limit: Rows at most, None: all. They are drawn at random, always the same
+            ones: many data sets are sorted by class.
     """
     from tfgen.core.spec import adapter
 
     adapt, _ = adapter(stream.spec, spec)
-    parts = [adapt(batch) for batch in stream.batches(500, limit)]
-    names = [*spec.features, *(name for name in ("label",) if name in parts[0])]
-    return {name: np.concatenate([part[name] for part in parts]) for name in set(names)}
+    rows = np.arange(len(stream))
+    if limit is not None and limit < len(rows):
+        rows = np.sort(np.random.default_rng(0).permutation(len(rows))[:limit])
+    names = set(spec.features) | ({"label"} & set(stream.arrays))
+    parts = []
+    for first in range(0, len(rows), ROWS):
+        chosen = rows[first : first + ROWS]
+        parts.append(adapt({name: stream.arrays[name][chosen] for name in names}))
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}

@@ -161,7 +161,7 @@ def mobilenet(tmp_path_factory):
 def expect_features(found, whole, images):
     scaled = resize_to_rgb(images, 224) / 127.5 - 1
     layers = [whole.layers[-1].input, whole.output]
-    features, logits = keras.Model(whole.inputs, layers)(scaled, training=False)
+    features, logits = keras.Model(whole.input, layers)(scaled, training=False)
     np.testing.assert_allclose(found.features, features, rtol=1e-3, atol=1e-5)
     if found.logits is not None:
         np.testing.assert_allclose(found.logits, logits, rtol=1e-3, atol=1e-5)

@@ -32,10 +32,10 @@ def test_kernel_distance_of_shifted_normals():
     # N(0,1) has (0, 1, 0) and N(1,1) has (1, 2, 4): 16 + 3 + 3 = 22.
     random = np.random.default_rng(0)
     estimate = kernel_distance(
-        random.normal(size=(20_000, 1)), random.normal(1, size=(20_000, 1))
+        random.normal(size=(8000, 1)), random.normal(1, size=(8000, 1))
     )
     assert abs(estimate.value - 22) < 3 * estimate.error
-    assert 0 < estimate.error < 1
+    assert 0 < estimate.error < 2
 
 
 @pytest.mark.parametrize("n", [500, 1000, 2000, 4000])

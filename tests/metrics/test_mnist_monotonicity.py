@@ -32,7 +32,7 @@ def mnist():
 
 
 def blur(images, strength):
-    width = (0, 0.5, 0.7, 1.0, 1.5, 2.0)[strength]
+    width = (0, 0.7, 1.0, 1.3, 1.6, 2.0)[strength]
     smooth = gaussian_filter(images.astype(np.float64), (0, width, width, 0))
     return np.round(smooth).astype(np.uint8)
 

@@ -344,9 +344,9 @@ def _application(application, weights):
                 if top:
                     whole = build(weights=weights, **top)
                     outputs = [whole.layers[-1].input, whole.output]
-                    return keras.Model(whole.inputs, outputs), True
+                    return keras.Model(whole.input, outputs), True
                 body = build(weights=weights, include_top=False, pooling="avg")
-                return keras.Model(body.inputs, [body.output]), False
+                return keras.Model(body.input, [body.output]), False
         except (ValueError, OSError, UserWarning) as error:
             reason = str(error).splitlines()[0]
     raise BadInput(f"keras:{application}:{weights}: the weights do not fit: {reason}")

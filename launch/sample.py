@@ -1,0 +1,278 @@
+"""Draw pictures from a trained model or an exported one.
+
+python -m launch.sample --workdir=runs/digits --num=64
+python -m launch.sample --saved_model=runs/digits/export --out=digits.png
+
+Modes: grid (independent samples); interpolate (a row a pair of latents); manifold
+(the plane of two latents, through the normal's quantiles); reconstruct (images above
+their reconstructions). The last line on stdout is one JSON object.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from tfgen.core.errors import BadInput
+from tfgen.workdir import Workdir
+
+from . import common_flags, held_out
+
+FLAGS = flags.FLAGS
+# What each mode asks of a model.
+NEEDS = {
+    "grid": "sample",
+    "interpolate": "decode",
+    "manifold": "decode",
+    "reconstruct": "reconstruct",
+}
+MOST = 10_000  # images in a picture
+
+common_flags.define_run()
+flags.DEFINE_string("saved_model", None, "Export folder, instead of --workdir.")
+flags.DEFINE_integer("num", 64, "Images; rows, for interpolate.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**31 - 1)
+flags.DEFINE_string("mode", "grid", f"What to draw: {', '.join(NEEDS)}.")
+flags.DEFINE_integer(
+    "columns", 10, "Steps of a row of interpolate.", lower_bound=2, upper_bound=100
+)
+flags.DEFINE_enum(
+    "path", "spherical", ["spherical", "linear"], "Between latents of interpolate."
+)
+flags.DEFINE_string("input", None, "Data to reconstruct; none: the run's held-out.")
+flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
+flags.DEFINE_string("out", None, "PNG file; none: WORKDIR/samples/MODE.png.")
+
+
+def main():
+    """Draw as the flags say; returns the JSON line's dict."""
+    if (FLAGS.workdir is None) == (FLAGS.saved_model is None):
+        raise BadInput("give either --workdir or --saved_model")
+    if FLAGS.num * (FLAGS.columns if FLAGS.mode == "interpolate" else 1) > MOST:
+        raise BadInput(f"more than {MOST} images in one picture: lower --num")
+    out = _out()
+    source = _open()
+    valid = source.modes()
+    if FLAGS.mode not in valid:
+        raise BadInput(
+            f"no mode {FLAGS.mode!r} for {source.name}; valid: "
+            + (", ".join(valid) or "none, it does not make images")
+        )
+    images, columns = globals()[f"_{FLAGS.mode}"](source)
+    write(out, images, columns, source.spec)
+    return {
+        "model": source.name,
+        "step": source.step,
+        "mode": FLAGS.mode,
+        "images": len(images),
+        "seed": FLAGS.seed,
+        "out": str(out),
+    }
+
+
+def _out():
+    if FLAGS.out is None and FLAGS.workdir is None:
+        raise BadInput("--out is needed: the PNG file to write")
+    default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}.png"
+    out = pathlib.Path(FLAGS.out or default)
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise BadInput(f"--out={out} is not the name of a .png file")
+    if FLAGS.out and not out.absolute().parent.is_dir():
+        raise BadInput(f"--out={out}: there is no folder {out.parent}")
+    return out
+
+
+def _open():
+    if FLAGS.saved_model:
+        if FLAGS["checkpoint"].present:
+            raise BadInput("--checkpoint goes with --workdir; an export holds one")
+        from tfgen.export import load
+
+        exported = load(FLAGS.saved_model)
+        calls = {name: getattr(exported, name) for name in exported.names}
+        return Source(exported.description, calls)
+    workdir = Workdir(FLAGS.workdir)
+    run = workdir.require_config()
+    workdir.find_checkpoint(FLAGS.checkpoint)
+
+    import tensorflow as tf
+
+    import tfgen
+
+    model = tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    endpoints = tfgen.export.named_endpoints(model)
+    description = {
+        "model": run["model"],
+        "spec": model.spec.to_json(),
+        "step": model.steps_done,
+        "signatures": {
+            name: {"inputs": {a.name: {"shape": list(a.shape)} for a in arguments}}
+            for name, (_, arguments) in endpoints.items()
+        },
+    }
+    calls = {
+        name: _as_arrays(tf.function(function, arguments, autograph=False))
+        for name, (function, arguments) in endpoints.items()
+    }
+    return Source(description, calls)
+
+
+def _as_arrays(function):
+    def call(*arguments):
+        return {name: value.numpy() for name, value in function(*arguments).items()}
+
+    return call
+
+
+class Source:
+    """What pictures are drawn from: a live model or an export, seen alike.
+
+    Attributes:
+        name: the model's.
+        step: training steps of its weights.
+        spec: `DataSpec` of its data.
+        calls: {endpoint: function returning {name: array}}.
+    """
+
+    def __init__(self, description, calls):
+        from tfgen.core.spec import DataSpec
+
+        self.name, self.step = description["model"], description["step"]
+        self.spec = DataSpec.from_json(description["spec"])
+        self.calls = calls
+        decode = description["signatures"].get("decode", {"inputs": {}})["inputs"]
+        self.latent_shape = decode["z"]["shape"][1:] if list(decode) == ["z"] else None
+
+    def modes(self):
+        """The modes that this model can do."""
+        valid = [mode for mode, need in NEEDS.items() if need in self.calls]
+        if self.latent_shape is None or len(self.latent_shape) != 1:
+            valid = [mode for mode in valid if NEEDS[mode] != "decode"]
+        if self.latent_shape != [2] and "manifold" in valid:
+            valid.remove("manifold")
+        return valid
+
+    def images(self, endpoint, *inputs):
+        """The one array that an endpoint returns."""
+        (images,) = self.calls[endpoint](*inputs).values()
+        return images
+
+    def decode(self, z):
+        """Images of latents `[n, latent_size]`, some hundred at a time."""
+        parts = [z[i : i + 500] for i in range(0, len(z), 500)]
+        return np.concatenate([self.images("decode", part) for part in parts])
+
+
+def _grid(source):
+    return source.images("sample", FLAGS.num, FLAGS.seed), None
+
+
+def _interpolate(source):
+    """Rows from one latent to another; latents are drawn as `sample` draws them."""
+    from tfgen.core import noise
+
+    ends = noise.normal(FLAGS.seed, 0, "sample", 2 * FLAGS.num, source.latent_shape)
+    first, last = ends.numpy().reshape([2, FLAGS.num, *source.latent_shape])
+    share = np.linspace(0.0, 1.0, FLAGS.columns, dtype="float32")
+    between = {"linear": linear, "spherical": spherical}[FLAGS.path]
+    z = between(first[:, None], last[:, None], share[:, None])
+    return source.decode(z.reshape([-1, *source.latent_shape])), FLAGS.columns
+
+
+def linear(first, last, share):
+    """Return (1 - share) first + share last; arguments broadcast over `[..., size]`."""
+    return (1 - share) * first + share * last
+
+
+def spherical(first, last, share):
+    """Return the great-circle path between directions, lengths changing evenly.
+
+    sin((1 - t) a) / sin(a) first + sin(t a) / sin(a) last, with a the angle between
+    them. Normal latents lie near a sphere, which the straight path leaves. Latents in
+    one direction, or opposite ones, have no such circle: they take the straight path.
+
+    Args:
+        first: `[..., size]`.
+        last: `[..., size]`.
+        share: t in [0, 1], `[..., 1]`.
+    """
+    lengths = [np.linalg.norm(z, axis=-1, keepdims=True) for z in (first, last)]
+    cosine = np.sum(first * last, axis=-1, keepdims=True) / np.maximum(
+        lengths[0] * lengths[1], 1e-12
+    )
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    sine = np.sin(angle)
+    curved = sine > 1e-4
+    sine = np.where(curved, sine, 1.0)
+    weights = np.sin((1 - share) * angle) / sine, np.sin(share * angle) / sine
+    weights = [
+        np.where(curved, weight, straight)
+        for weight, straight in zip(weights, (1 - share, share), strict=True)
+    ]
+    return (weights[0] * first + weights[1] * last).astype(first.dtype)
+
+
+def _manifold(source):
+    side = max(2, int(np.sqrt(FLAGS.num)))
+    return source.decode(plane(side)), side
+
+
+def plane(side):
+    """Return latents `[side * side, 2]`: a grid even in the normal's probability.
+
+    Coordinates are the normal quantiles of (i + 1/2) / side; the first grows to the
+    right, the second upwards. Kingma and Welling 2014, figure 4.
+    """
+    from scipy.special import ndtri
+
+    quantiles = ndtri((np.arange(side) + 0.5) / side).astype("float32")
+    across, up = np.meshgrid(quantiles, quantiles[::-1])
+    return np.stack([across, up], axis=-1).reshape(-1, 2)
+
+
+def _reconstruct(source):
+    """Rows of images, each above a row of what the model makes of them."""
+    if FLAGS.workdir is None and FLAGS.input is None:
+        raise BadInput("--mode=reconstruct of an export needs --input: a data name")
+    if FLAGS.workdir:
+        run = Workdir(FLAGS.workdir).require_config()
+    else:
+        run = {"batch": 1, "seed": 0, "data_dir": None, "config": {}}
+    data = held_out.load(run, FLAGS.data_dir, FLAGS.input)
+    stream = data.test or data.train if FLAGS.input else held_out.split(data)[0]
+    images = held_out.arrays(stream, source.spec, FLAGS.num)["image"]
+    made = source.images("reconstruct", images)
+    columns = min(len(images), 10)
+    # A part row is filled up, so that originals and reconstructions stay in step.
+    missing = -len(images) % columns
+    blank = np.full([missing, *images.shape[1:]], source.spec.image.low, images.dtype)
+    rows = [
+        np.concatenate([part, blank]).reshape([-1, 1, columns, *images.shape[1:]])
+        for part in (images, made)
+    ]
+    both = np.concatenate(rows, axis=1)
+    return both.reshape([-1, *images.shape[1:]]), columns
+
+
+def write(path, images, columns, spec):
+    """Write images `[n, h, w, c]` in the range of `spec` as one PNG, atomically."""
+    from tfgen.callbacks.pictures import grid, write_png
+    from tfgen.core.spec import to_uint8
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    try:
+        write_png(partial, grid(to_uint8(images, spec.image), columns))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def command():
+    """Entry point of `tfgen-sample`."""
+    common_flags.run(main)
+
+
+if __name__ == "__main__":
+    command()

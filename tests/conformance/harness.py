@@ -1,0 +1,117 @@
+"""What every conformance test does with a model, here and in other processes."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BATCH = 16
+TOY = "tests.toy_gan:ToyGAN"
+
+
+def names():
+    """Every model, and one that the package does not know."""
+    from tfgen.models import MODELS
+
+    return [*MODELS, TOY]
+
+
+def stream():
+    from tests.synthetic import stream
+
+    return stream(size=8, batch=BATCH)
+
+
+def build(name, strategy=None, xla=False, sgd=False, preset="tiny", **options):
+    """A compiled model; `sgd`: every optimizer is plain descent with momentum.
+
+    Adam and RMSProp divide a gradient by its own size: they hide a factor on all
+    gradients, and turn rounding of a tiny gradient into a full step.
+    """
+    import keras
+
+    from tfgen import models
+
+    data = stream()
+    config = models.configure(name, preset)
+    if sgd:
+        own = models.find(name).create(config, data.spec).default_optimizers()
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            options |= {key: keras.optimizers.SGD(1e-3, momentum=0.9) for key in own}
+    return models.build(
+        name,
+        config=config,
+        spec=data.spec,
+        strategy=strategy,
+        xla="on" if xla else "off",
+        **options,
+    )
+
+
+def train(model, steps):
+    model.fit(stream(), steps_per_epoch=steps, verbose=0)
+    return model
+
+
+def weights(model):
+    """{name: array} of the networks, moving averages included; one copy of each."""
+    from tfgen.core import checkpoint
+
+    networks = model.networks
+    arrays = checkpoint.collect(model)
+    return {k: v for k, v in arrays.items() if k.split("/")[0] in networks}
+
+
+def trained(model):
+    """{name: array} of `weights` that are the same on every replica."""
+    local = model.replica_local()
+    return {k: v for k, v in weights(model).items() if k not in local}
+
+
+def difference(start, one, other):
+    """Largest |one - other| in units of the largest |one - start|, over variables.
+
+    In units of the movement of the variable's network: a variable that should not
+    move has none of its own.
+    """
+    assert start.keys() == one.keys() == other.keys()
+    network = {name: name.split("/")[0] for name in start}
+    moved = dict.fromkeys(network.values(), 0.0)
+    for name, of in network.items():
+        moved[of] = max(moved[of], np.abs(one[name] - start[name]).max())
+    assert all(moved.values()), f"a network did not move: {moved}"
+    return max(
+        np.abs(one[name] - other[name]).max() / moved[of] for name, of in network.items()
+    )
+
+
+def start_process(job, **environment):
+    """Start `python -m tests.conformance.process` on a job, a dict for JSON."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.conformance.process", json.dumps(job)],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def answers(processes, timeout):
+    """What each process printed last, as JSON; all are killed after `timeout`."""
+    found = []
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=timeout)
+            assert process.returncode == 0, errors[-3000:]
+            found.append(json.loads(output.splitlines()[-1]))
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return found
