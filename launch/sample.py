@@ -186,7 +186,7 @@ def linear(first, last, share):
 
 
 def spherical(first, last, share):
-    """Return the great-circle path between directions, lengths changing evenly.
+    """Return points of the path along the great circle.
 
     sin((1 - t) a) / sin(a) first + sin(t a) / sin(a) last, with a the angle between
     them. Normal latents lie near a sphere, which the straight path leaves. Latents in
@@ -240,7 +240,10 @@ def _reconstruct(source):
     else:
         run = {"batch": 1, "seed": 0, "data_dir": None, "config": {}}
     data = held_out.load(run, FLAGS.data_dir, FLAGS.input)
-    stream = data.test or data.train if FLAGS.input else held_out.split(data)[0]
+    if FLAGS.input:
+        stream = data.test or data.train
+    else:
+        stream, _ = held_out.split(data)
     images = held_out.arrays(stream, source.spec, FLAGS.num)["image"]
     made = source.images("reconstruct", images)
     columns = min(len(images), 10)

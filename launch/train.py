@@ -47,6 +47,8 @@ flags.DEFINE_integer("keep", 3, "Newest saves kept.", lower_bound=1)
 flags.DEFINE_integer("log_every", 50, "Steps between logs.", lower_bound=1)
 flags.DEFINE_integer("sample_every", 500, "Steps between pictures.", lower_bound=0)
 flags.DEFINE_integer("eval_every", 0, "Steps between validations.", lower_bound=0)
+flags.DEFINE_list("metrics", [], "Sample metrics at each validation: frechet, ...")
+flags.DEFINE_string("extractor", "pca:30", "Features the metrics look at.")
 flags.DEFINE_integer("histogram_every", 0, "Of all weights.", lower_bound=0)
 flags.DEFINE_enum("resume", "auto", ["auto", "never", "must"], "From the workdir.")
 flags.DEFINE_string("init_from", None, "Workdir whose networks to start from.")
@@ -107,6 +109,8 @@ def _check_intervals():
             )
     if FLAGS.eval_every and not FLAGS.validation_fraction:
         raise BadInput("--eval_every needs --validation_fraction above 0")
+    if FLAGS.metrics and not FLAGS.eval_every:
+        raise BadInput("--metrics needs --eval_every: the steps between measurements")
 
 
 def _identity(stored):
@@ -317,6 +321,17 @@ def _fit(model, data, workdir, profile, chief):
                 sinks,
                 best=lambda best: _keep_best(workdir, saver, best, chief),
                 earlier=workdir.best,
+            )
+        )
+    if FLAGS.metrics and chief:
+        each.append(
+            callbacks.SampleQuality(
+                data.train,
+                data.validation,
+                FLAGS.eval_every,
+                FLAGS.metrics,
+                FLAGS.extractor,
+                sinks=sinks,
             )
         )
     model.fit(

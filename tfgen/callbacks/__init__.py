@@ -6,6 +6,7 @@ All are Keras callbacks for `fit`; each acts at training steps, not epochs.
 from tfgen.callbacks.guard import NaNGuard
 from tfgen.callbacks.logs import CSVLog, Progress
 from tfgen.callbacks.pictures import SampleGrid, grid
+from tfgen.callbacks.quality import SampleQuality
 from tfgen.callbacks.saving import Checkpoints
 from tfgen.callbacks.tensorboard import TensorBoard
 from tfgen.callbacks.validation import Validation
@@ -16,6 +17,7 @@ __all__ = [
     "NaNGuard",
     "Progress",
     "SampleGrid",
+    "SampleQuality",
     "TensorBoard",
     "Validation",
     "grid",

@@ -179,6 +179,8 @@ def restore(model, path):
             copies = strategy.experimental_local_results(variable.value)
             for number, copy in enumerate(copies, start=first):
                 copy.assign(arrays[name][number % len(arrays[name])])
+    if header["replicas"] < strategy.num_replicas_in_sync:
+        model.separate_seeds(header["replicas"])
     return header
 
 

@@ -57,6 +57,7 @@ class GenerativeModel(keras.Model):
         self._adapt = lambda batch: batch
         self._network_names = tuple(networks)
         self._optimizer_names = ()
+        self._seeds_separated = False
         self._averages = []
         self._functions = {}
         self._tracing = threading.local()  # replicas are traced in threads
@@ -93,7 +94,6 @@ class GenerativeModel(keras.Model):
         """Keep `twin` as the moving average of network `name`; see `ema.move`."""
         network = getattr(self, name)
         ema.copy(network, twin)
-        twin.trainable = True  # it must pair variable by variable with its network
         setattr(self, f"{name}_ema", twin)
         self._averages.append((network, twin, decay))
 
@@ -153,17 +153,22 @@ class GenerativeModel(keras.Model):
                 optimizer._all_reduce_sum_gradients = list
                 setattr(self, name, optimizer)
             self._optimizer_names = tuple(chosen)
-        self._separate_seeds()
+        if not self._seeds_separated:
+            self.separate_seeds(1)
+            self._seeds_separated = True
 
     def _trained_by(self, optimizer_name):
         name = optimizer_name.removesuffix("optimizer").removesuffix("_")
         networks = [name] if name else self._network_names
         return _trainable([getattr(self, n) for n in networks])
 
-    def _separate_seeds(self):
+    def separate_seeds(self, distinct):
         """Give each replica its own stream in stock Keras random layers.
 
         Keras gives all replicas the same SeedGenerator (keras-team/keras#20612).
+
+        Args:
+            distinct: Replica r holds the stream of replica r modulo this.
         """
         states = [
             variable
@@ -178,8 +183,9 @@ class GenerativeModel(keras.Model):
         def separate():
             def replica():
                 number = tf.cast(_replica_number(), tf.uint32)
+                offset = (number - number % distinct) * 1000003
                 for state in states:
-                    state.assign(state.value + tf.stack([number * 1000003, 0]))
+                    state.assign(state.value + tf.stack([offset, 0]))
 
             self.distribute_strategy.run(replica)
 
@@ -205,11 +211,7 @@ class GenerativeModel(keras.Model):
             self._functions[key] = self._graph(
                 _loss_and_gradients(loss_fn, variables, self._count_trace), self.xla
             )
-        returned, gradients = self._functions[key](*inputs)
-        loss = returned[0] if isinstance(returned, tuple) else returned
-        # One sum tells: a NaN or an infinity in any gradient survives it.
-        total = loss + tf.add_n([tf.reduce_sum(g) for g in gradients])
-        finite = tf.math.is_finite(total)
+        returned, gradients, finite = self._functions[key](*inputs)
         name = f"{loss_fn.__name__} of {self._names_of(networks)}"
         flags = self._tracing.finite
         flags[name] = tf.logical_and(flags.get(name, True), finite)
@@ -495,7 +497,7 @@ class GenerativeModel(keras.Model):
 
 
 def _loss_and_gradients(loss_fn, variables, count_trace):
-    """Return a function of `loss_fn`'s inputs: (what it returns, gradients)."""
+    """Return a function of `loss_fn`'s inputs: (its result, gradients, all finite)."""
 
     def loss_and_gradients(*inputs):
         count_trace(loss_fn.__name__)
@@ -508,7 +510,10 @@ def _loss_and_gradients(loss_fn, variables, count_trace):
             [variable.value for variable in variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return returned, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        # One sum tells: a NaN or an infinity in any gradient survives it.
+        total = loss + tf.add_n([tf.reduce_sum(gradient) for gradient in gradients])
+        return returned, gradients, tf.math.is_finite(total)
 
     return loss_and_gradients
 

@@ -62,6 +62,7 @@ class Extractor(abc.ABC):
       resize: how images are brought to the network's size; "none" if they fit.
       preprocessing: range, channels and layer, in words.
       has_logits: whether `logits` works.
+      default_batch: images at a time when the caller does not say.
     """
 
     name: str
@@ -71,17 +72,18 @@ class Extractor(abc.ABC):
     resize: str = "none"
     preprocessing: str
     has_logits: bool = False
+    default_batch: int = 256
 
     @abc.abstractmethod
     def extract_batch(self, images: np.ndarray) -> Extracted:
         """Features and logits of uint8 images `[rows, h, w, c]` of the right shape."""
 
-    def extract(self, images, batch: int = 256) -> Extracted:
+    def extract(self, images, batch: int | None = None) -> Extracted:
         """Features and logits of uint8 images `[n, h, w, c]`, in one pass.
 
         Args:
           images: uint8, of the shape that the extractor was made for.
-          batch: images at a time.
+          batch: images at a time; None: `default_batch`.
 
         Returns:
           Both as float64; logits None without a classifier.
@@ -95,6 +97,7 @@ class Extractor(abc.ABC):
                 f"the extractor {self.name} was made for images of "
                 f"{self.image_shape}, these are {images.shape[1:]}"
             )
+        batch = batch or self.default_batch
         parts = [
             self.extract_batch(images[first : first + batch])
             for first in range(0, len(images), batch)
@@ -105,11 +108,11 @@ class Extractor(abc.ABC):
             logits = np.concatenate([part.logits for part in parts]).astype(np.float64)
         return Extracted(features.astype(np.float64), logits)
 
-    def __call__(self, images, batch: int = 256) -> np.ndarray:
+    def __call__(self, images, batch: int | None = None) -> np.ndarray:
         """Features `[n, d]`, float64; arguments and errors as `extract`."""
         return self.extract(images, batch).features
 
-    def logits(self, images, batch: int = 256) -> np.ndarray:
+    def logits(self, images, batch: int | None = None) -> np.ndarray:
         """Logits `[n, classes]`, float64; arguments and errors as `extract`.
 
         Raises:
@@ -292,6 +295,8 @@ class KerasExtractor(Extractor):
       BadInput: unknown application, no such file, or weights that do not fit.
     """
 
+    default_batch = 32  # early layers at 299 px take 6 MB an image each
+
     def __init__(self, application: str, weights: str, images):
         if application not in APPLICATIONS:
             raise BadInput(
@@ -312,7 +317,7 @@ class KerasExtractor(Extractor):
 
         module = getattr(keras.applications, module_name)
         self._preprocess = module.preprocess_input
-        self.size = int(self._network.outputs[0].shape[-1])
+        self.size = int(self._network.output["features"].shape[-1])
         note = ", not FID's network" if application == "InceptionV3" else ""
         self.name = f"keras {application}{note}"
         self.preprocessing = (
@@ -326,12 +331,12 @@ class KerasExtractor(Extractor):
         """See `Extractor`."""
         fitted = resize_to_rgb(images, self._side)
         outputs = self._network(self._preprocess(fitted), training=False)
-        features = np.asarray(outputs[0])
-        return Extracted(features, np.asarray(outputs[1]) if self.has_logits else None)
+        logits = outputs["logits"].numpy() if self.has_logits else None
+        return Extracted(outputs["features"].numpy(), logits)
 
 
 def _application(application, weights):
-    """The network with outputs [features] or [features, logits]; has it logits?"""
+    """The network to features and, if the file has them, logits; has it logits?"""
     import keras
 
     build = getattr(keras.applications, application)
@@ -343,10 +348,13 @@ def _application(application, weights):
                 warnings.simplefilter("error", UserWarning)
                 if top:
                     whole = build(weights=weights, **top)
-                    outputs = [whole.layers[-1].input, whole.output]
+                    outputs = {
+                        "features": whole.layers[-1].input,
+                        "logits": whole.output,
+                    }
                     return keras.Model(whole.input, outputs), True
                 body = build(weights=weights, include_top=False, pooling="avg")
-                return keras.Model(body.input, [body.output]), False
+                return keras.Model(body.input, {"features": body.output}), False
         except (ValueError, OSError, UserWarning) as error:
             reason = str(error).splitlines()[0]
     raise BadInput(f"keras:{application}:{weights}: the weights do not fit: {reason}")

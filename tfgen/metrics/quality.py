@@ -222,7 +222,7 @@ class QualityEvaluation:
       metrics: keys of `METRICS`; None: all that the extractor can serve.
       seed: of row order, directions, patches, clusters and permutations.
       train_labels: `[n]` integers, for the floor of "labels".
-      batch: images at a time through the extractor.
+      batch: images at a time through the extractor; None: its own choice.
 
     Raises:
       BadInput: an unknown metric, one that needs a classifier, or unusable images.
@@ -236,7 +236,7 @@ class QualityEvaluation:
         metrics=None,
         seed: int = 0,
         train_labels=None,
-        batch: int = 256,
+        batch: int | None = None,
     ):
         if metrics is None:
             served = extractor.has_logits

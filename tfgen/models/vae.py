@@ -176,9 +176,11 @@ class VAE(GenerativeModel):
         )
         return total - tf.math.log(float(samples))
 
-    def sample(self, num, seed=0):
-        """Return `num` images of mean pixels in [0, 1]; row i depends on seed and i."""
-        z = noise.normal(seed, 0, "sample", num, [self.config.latent_size])
+    def sample(self, num, seed=0, first=0):
+        """Return `num` images of mean pixels in [0, 1], rows `first`, ... of the seed."""
+        z = noise.normal(
+            seed, 0, "sample", num, [self.config.latent_size], first
+        )
         return self.decode(z)
 
     def decode(self, z):

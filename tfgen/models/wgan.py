@@ -161,9 +161,11 @@ class WGAN(GenerativeModel):
             clip = self.config.clip
             weight.assign(tf.clip_by_value(weight.value, -clip, clip))
 
-    def sample(self, num, seed=0):
-        """Return `num` images `[num, h, w, c]` in [-1, 1]; row i depends on seed, i."""
-        z = noise.normal(seed, 0, "sample", num, [self.config.latent_size])
+    def sample(self, num, seed=0, first=0):
+        """Return `num` images `[num, h, w, c]` in [-1, 1], rows `first`, ... of the seed."""
+        z = noise.normal(
+            seed, 0, "sample", num, [self.config.latent_size], first
+        )
         return self.decode(z)
 
     def decode(self, z):

@@ -1,0 +1,73 @@
+"""Sample quality during training."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfgen.callbacks.steps import AtSteps
+from tfgen.core.spec import adapter, to_uint8
+from tfgen.metrics.extractors import extractor
+from tfgen.metrics.quality import QualityEvaluation
+
+
+class SampleQuality(AtSteps):
+    """Measure generated images against held-out ones every `every` steps.
+
+    Args:
+        train: Stream of the training rows.
+        held_out: Stream of rows the model is not trained on.
+        every: Steps between measurements.
+        metrics: Names in `tfgen.metrics.quality.METRICS`.
+        features: Name of the extractor: "pca:30", "pixels", "saved_model:PATH", ...
+        num: Images a measurement; the same latents each time.
+        sinks: Called with (step, {name: number}).
+    """
+
+    def __init__(self, train, held_out, every, metrics, features, num=2000, sinks=()):
+        super().__init__()
+        self.train, self.held_out, self.every = train, held_out, every
+        self.metrics, self.features = metrics, features
+        self.num, self.sinks = num, sinks
+
+    def begin(self, step):
+        """Extract the features of the real images, once."""
+        train = real_images(self.train, self.model.spec)
+        self._evaluation = QualityEvaluation(
+            train,
+            real_images(self.held_out, self.model.spec),
+            extractor(self.features, train),
+            self.metrics,
+        )
+
+    def at(self, step, logs):
+        """Measure when due."""
+        if not self.due(self.every):
+            return
+        numbers = self._evaluation(sample_images(self.model, self.num))
+        values = {name: record["value"] for name, record in numbers.items()}
+        for sink in self.sinks:
+            sink(step, values)
+
+
+def real_images(stream, spec, limit=10_000, rows=500):
+    """Return a stream's images as a model of `spec` sees them, uint8 `[n, h, w, c]`.
+
+    Args:
+        stream: Where they come from.
+        spec: The model's, whose size they are brought to.
+        limit: At most this many, the first ones.
+        rows: Images at a time.
+    """
+    adapt, _ = adapter(stream.spec, spec)
+    parts = [
+        to_uint8(adapt(batch)["image"].numpy(), spec.image)
+        for batch in stream.batches(rows, limit)
+    ]
+    return np.concatenate(parts)
+
+
+def sample_images(model, num, seed=0, rows=500):
+    """Return `model.sample(num, seed)` as uint8 `[num, h, w, c]`, drawn in parts."""
+    part = tf.function(lambda first: model.sample(rows, seed, first), autograph=False)
+    firsts = range(0, num, rows)
+    images = np.concatenate([part(tf.constant(first)).numpy() for first in firsts])
+    return to_uint8(images[:num], model.spec.image)
