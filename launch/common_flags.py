@@ -121,9 +121,7 @@ def _recipe(argument):
     if not equals or value not in recipes():
         close = difflib.get_close_matches(value, recipes(), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise BadInput(
-            f"unknown recipe {value!r}{hint}; valid: {', '.join(recipes())}"
-        )
+        raise BadInput(f"unknown recipe {value!r}{hint}; valid: {', '.join(recipes())}")
     return f"--flagfile={RECIPES / value}.flags"
 
 

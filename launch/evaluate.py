@@ -264,23 +264,17 @@ def _number(estimate, count):
     return {"value": value, "standard_error": error, "count": count}
 
 
-def samples(model, count, seed, progress=None):
-    """Draw `count` images in the model's range, `ROWS` at a time.
-
-    Part i is `model.sample(ROWS, seed + 1000003 i mod 2**31)`.
-    """
+def samples(model, count, seed, progress):
+    """Return `model.sample(count, seed)`, drawn `ROWS` at a time."""
     import numpy as np
     import tensorflow as tf
 
-    draw = tf.function(lambda seed: model.sample(ROWS, seed), autograph=False)
+    part = tf.function(lambda first: model.sample(ROWS, seed, first), autograph=False)
+    progress.start("samples")
     parts = []
-    if progress:
-        progress.start("samples")
-    for number in range(-(-count // ROWS)):
-        part_seed = (seed + 1_000_003 * number) % 2**31
-        parts.append(draw(tf.constant(part_seed, tf.int32)).numpy())
-        if progress:
-            progress(number + 1, -(-count // ROWS))
+    for first in range(0, count, ROWS):
+        parts.append(part(tf.constant(first)).numpy())
+        progress(min(first + ROWS, count), count)
     return np.concatenate(parts)[:count]
 
 

@@ -17,7 +17,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import Workdir
 
-from . import common_flags, held_out
+from . import common_flags, held_out, latents
 
 FLAGS = flags.FLAGS
 # What each mode asks of a model.
@@ -175,60 +175,14 @@ def _interpolate(source):
     ends = noise.normal(FLAGS.seed, 0, "sample", 2 * FLAGS.num, source.latent_shape)
     first, last = ends.numpy().reshape([2, FLAGS.num, *source.latent_shape])
     share = np.linspace(0.0, 1.0, FLAGS.columns, dtype="float32")
-    between = {"linear": linear, "spherical": spherical}[FLAGS.path]
+    between = {"linear": latents.linear, "spherical": latents.spherical}[FLAGS.path]
     z = between(first[:, None], last[:, None], share[:, None])
     return source.decode(z.reshape([-1, *source.latent_shape])), FLAGS.columns
 
 
-def linear(first, last, share):
-    """Return (1 - share) first + share last; arguments broadcast over `[..., size]`."""
-    return (1 - share) * first + share * last
-
-
-def spherical(first, last, share):
-    """Return points of the path along the great circle.
-
-    sin((1 - t) a) / sin(a) first + sin(t a) / sin(a) last, with a the angle between
-    them. Normal latents lie near a sphere, which the straight path leaves. Latents in
-    one direction, or opposite ones, have no such circle: they take the straight path.
-
-    Args:
-        first: `[..., size]`.
-        last: `[..., size]`.
-        share: t in [0, 1], `[..., 1]`.
-    """
-    lengths = [np.linalg.norm(z, axis=-1, keepdims=True) for z in (first, last)]
-    cosine = np.sum(first * last, axis=-1, keepdims=True) / np.maximum(
-        lengths[0] * lengths[1], 1e-12
-    )
-    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-    sine = np.sin(angle)
-    curved = sine > 1e-4
-    sine = np.where(curved, sine, 1.0)
-    weights = np.sin((1 - share) * angle) / sine, np.sin(share * angle) / sine
-    weights = [
-        np.where(curved, weight, straight)
-        for weight, straight in zip(weights, (1 - share, share), strict=True)
-    ]
-    return (weights[0] * first + weights[1] * last).astype(first.dtype)
-
-
 def _manifold(source):
     side = max(2, int(np.sqrt(FLAGS.num)))
-    return source.decode(plane(side)), side
-
-
-def plane(side):
-    """Return latents `[side * side, 2]`: a grid even in the normal's probability.
-
-    Coordinates are the normal quantiles of (i + 1/2) / side; the first grows to the
-    right, the second upwards. Kingma and Welling 2014, figure 4.
-    """
-    from scipy.special import ndtri
-
-    quantiles = ndtri((np.arange(side) + 0.5) / side).astype("float32")
-    across, up = np.meshgrid(quantiles, quantiles[::-1])
-    return np.stack([across, up], axis=-1).reshape(-1, 2)
+    return source.decode(latents.plane(side)), side
 
 
 def _reconstruct(source):

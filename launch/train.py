@@ -71,11 +71,10 @@ def main():
         if FLAGS.local_workers < 2:
             raise BadInput("--local_workers starts 2 workers or more")
         return None, local_workers.run(FLAGS.local_workers, sys.argv)
-    if FLAGS.workdir is None and not FLAGS.dry_run:
+    if not FLAGS.workdir and not FLAGS.dry_run:
         raise BadInput("--workdir is needed: the folder this run is kept in")
-    workdir = Workdir(FLAGS.workdir or "unused")
-    stored = workdir.config if FLAGS.workdir else None
-    config = _identity(stored)
+    workdir = Workdir(FLAGS.workdir) if FLAGS.workdir else None
+    config = _identity(workdir and workdir.config)
     if FLAGS.dry_run:
         return _dry_run(config), 0
 
@@ -310,7 +309,9 @@ def _fit(model, data, workdir, profile, chief):
         each += [progress, table, board]
         if FLAGS.sample_every and hasattr(model, "sample"):
             each.append(
-                callbacks.SampleGrid(workdir.path, FLAGS.sample_every, also=board.picture)
+                callbacks.SampleGrid(
+                    workdir.path, FLAGS.sample_every, also=board.picture
+                )
             )
     if FLAGS.eval_every:
         sinks = [table.add, board.scalars] if chief else []

@@ -50,8 +50,9 @@ class ToyGAN(GenerativeModel):
         fake = self.discriminator(self.generator(z))
         return tf.reduce_mean(tf.nn.softplus(-fake))
 
-    def sample(self, num, seed=0):
-        z = noise.normal(seed, 0, "sample", num, [self.config.latent_size])
+    def sample(self, num, seed=0, first=0):
+        size = [self.config.latent_size]
+        z = noise.normal(seed, 0, "sample", num, size, first)
         return tf.tanh(self.generator(z))
 
     def endpoints(self):

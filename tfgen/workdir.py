@@ -1,9 +1,9 @@
 """The folder of one run: what it was made with, its saves, its results.
 
-    config.json      what the run is: model, Config, data, flags, versions
-    checkpoints/     step_<n>.npz, and best.json naming the best by validation
-    tensorboard/     events        metrics.csv   one row a logged step
-    samples/         pictures      evaluation.json, export/   made on request
+config.json      what the run is: model, Config, data, flags, versions
+checkpoints/     step_<n>.npz, and best.json naming the best by validation
+tensorboard/     events        metrics.csv   one row a logged step
+samples/         pictures      evaluation.json, export/   made on request
 """
 
 import contextlib
@@ -37,7 +37,9 @@ class Workdir:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise BadInput(f"{self.path} is not a folder, or lies below a file") from None
+            raise BadInput(
+                f"{self.path} is not a folder, or lies below a file"
+            ) from None
 
     @contextlib.contextmanager
     def lock(self):

@@ -90,6 +90,23 @@ def difference(start, one, other):
     )
 
 
+def distance(start, one, other):
+    """Like `difference`, for Euclidean norms over whole networks.
+
+    Adam turns a gradient that is zero but for rounding into a step of any size, up to
+    the learning rate: single weights may differ, networks do not.
+    """
+    networks = {}
+    for name in start:
+        moved, apart = networks.setdefault(name.split("/")[0], ([], []))
+        moved.append(np.linalg.norm(one[name] - start[name]))
+        apart.append(np.linalg.norm(one[name] - other[name]))
+    return max(
+        np.linalg.norm(apart) / np.linalg.norm(moved)
+        for moved, apart in networks.values()
+    )
+
+
 def start_process(job, **environment):
     """Start `python -m tests.conformance.process` on a job, a dict for JSON."""
     return subprocess.Popen(

@@ -8,6 +8,7 @@ from tfgen.metrics.kernel import (
     kernel_blocks,
     kernel_distance,
     kernel_estimate,
+    polynomial_kernel,
     unbiased_squared_mmd,
 )
 from tfgen.metrics.mmd import (
@@ -24,6 +25,15 @@ def test_kernel_distance_by_hand():
     estimate = kernel_distance([[0.0], [1]], [[1.0], [2]])
     assert estimate.value == pytest.approx(1 + 27 - 2 * 37 / 4, abs=1e-12)
     assert estimate.error is None
+
+
+def test_kernels_by_hand():
+    # (1,2).(3,4) = 11, over d = 2, plus 1, cubed.
+    product = polynomial_kernel(np.array([[1.0, 2]]), np.array([[3.0, 4]]))
+    assert product[0, 0] == pytest.approx(6.5**3)
+    # |(0,0) - (3,4)|^2 = 25: exp(-25/2) + exp(-25/8) at widths 1 and 2.
+    gaussian = gaussian_mixture_kernel([[0.0, 0]], [[3.0, 4]], (1, 2))
+    assert gaussian[0, 0] == pytest.approx(np.exp(-12.5) + np.exp(-3.125))
 
 
 def test_kernel_distance_of_shifted_normals():

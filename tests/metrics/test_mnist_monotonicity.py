@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from tfgen.metrics.extractors import extractor
 from tfgen.metrics.frechet import frechet_distance
 from tfgen.metrics.kernel import kernel_distance
-from tfgen.metrics.manifold import density_coverage, precision_recall
+from tfgen.metrics.manifold import precision_recall
 from tfgen.metrics.sliced import image_sliced_wasserstein, sliced_wasserstein
 
 DATA = pathlib.Path(os.environ.get("TFGEN_TEST_DATA", "../shared")) / "tfds"
@@ -49,7 +49,7 @@ def measure(extract, damage, n, mnist):
     images, labels = mnist
     real, pool, pool_labels = images[:n], images[n:], labels[n:]
     real_features = extract(real)
-    results = []
+    results = {}
     for strength in range(6):
         if damage == "drop":  # the first 0, 1, 3, 5, 7, 9 classes are missing
             lost = (0, 1, 3, 5, 7, 9)[strength]
@@ -57,18 +57,19 @@ def measure(extract, damage, n, mnist):
         else:
             fake = {"blur": blur, "noise": noise}[damage](pool[:n], strength)
         features = extract(fake)
-        patches = image_sliced_wasserstein(real[:200], fake[:200], 0, 64, 32)
-        results.append(
-            {
-                "frechet": frechet_distance(real_features, features),
-                "kernel": kernel_distance(real_features, features).value,
-                "sliced": sliced_wasserstein(real_features, features, 0).value,
-                "patches": patches[28],
-                **precision_recall(real_features, features)._asdict(),
-                **density_coverage(real_features, features)._asdict(),
-            }
-        )
-    return {name: [r[name] for r in results] for name in results[0]}
+        found = {
+            "frechet": frechet_distance(real_features, features),
+            "kernel": kernel_distance(real_features, features).value,
+            "sliced": sliced_wasserstein(real_features, features, 0, 128).value,
+        }
+        if damage != "drop":  # a lost class changes no texture
+            patches = image_sliced_wasserstein(real[:200], fake[:200], 0, 64, 32)
+            found["patches"] = patches[28]
+        if damage == "drop" or strength in (0, 5):  # the others are not looked at
+            found |= precision_recall(real_features, features)._asdict()
+        for name, value in found.items():
+            results.setdefault(name, []).append(value)
+    return results
 
 
 @pytest.mark.parametrize("damage", ["blur", "noise", "drop"])
@@ -82,13 +83,12 @@ def test_distances_grow_with_damage(mnist, damage):
         # What is left is as good as before, and covers less and less.
         assert np.ptp(found["precision"]) < 0.06, found["precision"]
         assert np.all(np.diff(found["recall"]) < 0.03), found["recall"]
-        assert found["recall"][5] < found["recall"][0] - 0.5
-        assert np.all(np.diff(found["coverage"]) < 0.03), found["coverage"]
+        assert found["recall"][-1] < found["recall"][0] - 0.5
     else:
         assert np.all(np.diff(found["patches"]) > 0), found["patches"]
         # In components of pixels both damages shrink samples towards the dense
         # middle, so that recall falls; see the slow test for a classifier.
-        assert found["recall"][5] < 0.1
+        assert found["recall"][-1] < 0.1
 
 
 def train_classifier(images, labels, folder):
@@ -137,5 +137,5 @@ def test_distances_grow_with_damage_for_a_classifier(mnist, classifier, damage):
     if damage == "drop":
         assert np.ptp(found["precision"]) < 0.05, found["precision"]
     else:
-        assert found["precision"][5] < found["precision"][0] - 0.3, found["precision"]
-    assert found["recall"][5] < found["recall"][0] - 0.4, found["recall"]
+        assert found["precision"][-1] < found["precision"][0] - 0.3, found["precision"]
+    assert found["recall"][-1] < found["recall"][0] - 0.4, found["recall"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.special import gamma
 
 from tfgen.core.errors import BadInput
 from tfgen.metrics.sliced import (
@@ -74,6 +75,21 @@ def test_pyramid_of_a_constant_has_empty_bands():
     levels = laplacian_pyramid(np.full((1, 32, 32, 1), 7, np.float32))
     np.testing.assert_allclose(levels[0], 0, atol=1e-5)
     np.testing.assert_allclose(levels[1], 7, atol=1e-5)
+
+
+def test_patches_of_two_constants_have_a_closed_form():
+    # Images of 7 px are one patch each, on one level. Real ones are constant, half
+    # dark and half bright: -1 and 1 when normalised. One in five fakes is bright:
+    # 2 for a fifth and -1/2 for the rest. In one dimension, by quantiles,
+    # W1 = 0.5 x 0.5 + 0.3 x 1.5 + 0.2 x 1 = 0.9. A constant patch of 49 pixels is 7
+    # long, and E|u_1| over unit vectors of 49 dimensions is G(24.5) / sqrt(pi) G(25).
+    constants = np.ones((20, 7, 7, 1)) * 10
+    real, fake = constants.copy(), constants.copy()
+    real[:10], fake[:4] = 90, 200
+    share = gamma(24.5) / (np.sqrt(np.pi) * gamma(25))
+    value = image_sliced_wasserstein(real, fake, 0, projections=8192, patches=1)
+    # |u_1| varies by 0.75 of its mean: 0.8 % after 8192 directions.
+    assert value == {7: pytest.approx(1000 * 0.9 * 7 * share, rel=0.025)}
 
 
 def test_mild_blur_shows_at_the_finest_level_only():

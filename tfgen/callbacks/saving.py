@@ -39,7 +39,9 @@ class Checkpoints(AtSteps):
 
         strategy = self.model.distribute_strategy
         self._count_votes = tf.function(
-            lambda mine: strategy.reduce("SUM", strategy.run(tf.identity, (mine,)), None)
+            lambda mine: strategy.reduce(
+                "SUM", strategy.run(tf.identity, (mine,)), None
+            )
         )
 
     def _on_signal(self, number, frame):
@@ -59,9 +61,7 @@ class Checkpoints(AtSteps):
             return
         for flush in self.before:
             flush()
-        self.saved = checkpoint.save(
-            self.model, self.folder, self.keep, self.keep_also
-        )
+        self.saved = checkpoint.save(self.model, self.folder, self.keep, self.keep_also)
 
     def on_train_end(self, logs=None):
         """Save the last step and leave the signals as they were."""

@@ -1,0 +1,1 @@
+"""How anything trains: the contract, noise, state, strategies; names no model."""

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 
@@ -92,6 +91,7 @@ def save(model, folder, keep=3, keep_also=()):
         "step": step,
         "replicas": model.distribute_strategy.num_replicas_in_sync,
         "local": sorted(model.replica_local()),
+        "names": sorted(arrays),
     }
     final = path_of(folder, step)
     partial = final.with_suffix(".partial")
@@ -138,11 +138,12 @@ def read(path):
         Damaged: It is truncated or altered.
         BadInput: It is whole, but not a checkpoint of this format.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
-        raise Damaged(f"{path} is damaged ({error})") from error
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except Exception as error:  # a flipped bit surfaces as nearly anything
+            raise Damaged(f"{path} is damaged ({error})") from error
     if _HEADER not in arrays:
         raise BadInput(f"{path} is not a tfgen checkpoint")
     header = json.loads(arrays.pop(_HEADER).tobytes())
@@ -150,6 +151,8 @@ def read(path):
         raise BadInput(
             f"{path} has format {header['format']}; this version reads {FORMAT}"
         )
+    if header["names"] != sorted(arrays):  # the zip's directory has no checksum
+        raise Damaged(f"{path} is damaged (its values are not those it lists)")
     return header, arrays
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import typing
 
 from tfgen.core.errors import BadInput
@@ -86,6 +87,10 @@ def _convert(cls, field, value):
 
 def _check(cls, field, value):
     limits = field.metadata
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(
+            f"hparam {field.name}={value} must be a number ({limits['meaning']})"
+        )
     complaints = {
         "at_least": lambda bound: value < bound and f"at least {bound}",
         "at_most": lambda bound: value > bound and f"at most {bound}",
@@ -94,11 +99,7 @@ def _check(cls, field, value):
     }
     for name, complaint in complaints.items():
         bound = limits.get(name)
-        if bound is None:
-            continue
-        if isinstance(value, float) and value != value:
-            wrong = "a number"
-        elif not (wrong := complaint(bound)):
+        if bound is None or not (wrong := complaint(bound)):
             continue
         raise BadInput(
             f"hparam {field.name}={value} must be {wrong} ({limits['meaning']})"

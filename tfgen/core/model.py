@@ -13,6 +13,7 @@ function), which fails with XLA on several replicas and with any scalar log on
 several workers; `make_train_function` and `make_test_function` replace it.
 """
 
+import re
 import threading
 
 import keras
@@ -315,7 +316,9 @@ class GenerativeModel(keras.Model):
         state = {"step": self.step}
         for name, owner in {**self.networks, **self.optimizers}.items():
             for position, variable in enumerate(owner.variables):
-                state[f"{name}/{position:03d}.{variable.name}"] = variable
+                # Slots are named after layers: dense_7_kernel_momentum.
+                plain = re.sub(r"_\d+(?=_)", "", variable.name)
+                state[f"{name}/{position:03d}.{plain}"] = variable
         return state
 
     def replica_local(self):

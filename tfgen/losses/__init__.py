@@ -1,0 +1,1 @@
+"""Pure functions with a closed form: losses, penalties, likelihoods, divergences."""

@@ -268,10 +268,8 @@ class QualityEvaluation:
         """Numbers with `count` real training rows in the place of the fakes."""
         count = min(count, len(self.train) // 2)
         if count not in self._floors:
-            posing, rest = (
-                self.train.rows(slice(count)),
-                self.train.rows(slice(count, None)),
-            )
+            posing = self.train.rows(slice(count))
+            rest = self.train.rows(slice(count, None))
             names = [
                 name
                 for name in self.metrics

@@ -23,7 +23,9 @@ class ClassifierConfig(Config):
     """The defaults reach 99 % on MNIST in two epochs."""
 
     image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
-    channels: int = option(32, "of the first convolution; the second has twice", above=0)
+    channels: int = option(
+        32, "of the first convolution; the second has twice", above=0
+    )
     features: int = option(128, "units of the hidden layer", at_least=1)
     learning_rate: float = option(1e-3, "Adam", above=0)
 
@@ -64,7 +66,9 @@ class Classifier(GenerativeModel):
         x = keras.layers.Dense(config.features, activation="relu")(x)
         logits = keras.layers.Dense(spec.num_classes, dtype="float32")(x)
         features = keras.layers.Activation("linear", dtype="float32")(x)
-        return cls(config, spec, keras.Model(images, [logits, features], name="network"))
+        return cls(
+            config, spec, keras.Model(images, [logits, features], name="network")
+        )
 
     def default_optimizers(self):
         """Adam."""

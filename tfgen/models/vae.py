@@ -84,9 +84,7 @@ class VAE(GenerativeModel):
             config,
             spec,
             dense.mlp(shape, [latent] * 2, config.hidden, activation, name="encoder"),
-            dense.mlp(
-                latent, outputs, config.hidden[::-1], activation, name="decoder"
-            ),
+            dense.mlp(latent, outputs, config.hidden[::-1], activation, name="decoder"),
         )
 
     def default_optimizers(self):
@@ -177,10 +175,8 @@ class VAE(GenerativeModel):
         return total - tf.math.log(float(samples))
 
     def sample(self, num, seed=0, first=0):
-        """Return `num` images of mean pixels in [0, 1], rows `first`, ... of the seed."""
-        z = noise.normal(
-            seed, 0, "sample", num, [self.config.latent_size], first
-        )
+        """Return `num` images of mean pixels in [0, 1]; row i is of (seed, first + i)."""
+        z = noise.normal(seed, 0, "sample", num, [self.config.latent_size], first)
         return self.decode(z)
 
     def decode(self, z):

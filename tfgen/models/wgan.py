@@ -162,10 +162,8 @@ class WGAN(GenerativeModel):
             weight.assign(tf.clip_by_value(weight.value, -clip, clip))
 
     def sample(self, num, seed=0, first=0):
-        """Return `num` images `[num, h, w, c]` in [-1, 1], rows `first`, ... of the seed."""
-        z = noise.normal(
-            seed, 0, "sample", num, [self.config.latent_size], first
-        )
+        """Return `num` images in [-1, 1]; row i is a function of (seed, first + i)."""
+        z = noise.normal(seed, 0, "sample", num, [self.config.latent_size], first)
         return self.decode(z)
 
     def decode(self, z):
@@ -260,7 +258,9 @@ def _generator(config, spec):
     shape = spec.image.shape
     if config.network == "mlp":
         hidden = [config.hidden] * 3
-        return dense.mlp([config.latent_size], [shape], hidden, "relu", name="generator")
+        return dense.mlp(
+            [config.latent_size], [shape], hidden, "relu", name="generator"
+        )
     return convolutional.generator(
         config.latent_size,
         shape,

@@ -1,0 +1,1 @@
+"""Networks used by two models or more."""

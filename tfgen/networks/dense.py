@@ -6,7 +6,7 @@ import keras
 
 
 def mlp(in_shape, out_shapes, hidden, activation, *, name, **layer):
-    """Return a network `[rows, *in_shape] -> [rows, *out_shapes[i]]`, linear at the end.
+    """Return a network `[rows, *in_shape] -> [rows, *out_shapes[i]]`, linear last.
 
     Args:
         in_shape: Shape of one input row; it is flattened.

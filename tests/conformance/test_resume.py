@@ -1,0 +1,40 @@
+"""Saved, restored by a process that never saw the model, then bitwise the same."""
+
+import pytest
+
+from tests.conformance import harness
+from tfgen.core import checkpoint
+
+BEFORE, AFTER = 3, 3
+QUICK = [("vae", 1, True), ("wgan_gp", 2, False), (harness.TOY, 1, False)]
+ALL = [(n, r, x) for n in harness.names() for r in (1, 2) for x in (False, True)]
+
+
+def check(cases, folder, strategy, timeout):
+    """Train half here, all here, and the second half in one fresh process."""
+    runs, unbroken = [], []
+    for number, (name, replicas, xla) in enumerate(cases):
+        saves = folder / str(number)
+        saves.mkdir()
+        model = harness.build(name, strategy if replicas > 1 else None, xla)
+        harness.train(model, BEFORE)
+        checkpoint.save(model, saves)
+        halfway = checkpoint.digest(model)
+        harness.train(model, AFTER)
+        unbroken.append(checkpoint.digest(model))
+        assert unbroken[-1] != halfway
+        run = {"model": name, "replicas": replicas, "xla": xla, "sgd": False}
+        runs.append(run | {"steps": AFTER, "restore": str(saves)})
+    process = harness.start_process({"strategy": "mirrored", "runs": runs})
+    (resumed,) = harness.answers([process], timeout)
+    broken = [c for c, a, b in zip(cases, unbroken, resumed, strict=True) if a != b]
+    assert not broken
+
+
+def test_a_fresh_process_goes_on_bitwise(tmp_path, two_replicas):
+    check(QUICK, tmp_path, two_replicas, timeout=200)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_goes_on_bitwise_with_every_model(tmp_path, two_replicas):
+    check(ALL, tmp_path, two_replicas, timeout=1200)

@@ -1,0 +1,65 @@
+"""The moving average against its closed form."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfgen.core import ema
+
+
+def networks(*layers):
+    made = []
+    for _ in range(2):
+        made.append(keras.Sequential([keras.Input([2]), *(make() for make in layers)]))
+    return made
+
+
+def test_the_distance_halves_in_the_half_life():
+    # Constant weight w: average_n = w + decay^n (average_0 - w); at decay =
+    # 2^(-1/10) ten steps halve the distance.
+    network, twin = networks(lambda: keras.layers.Dense(3))
+    before = [weight.copy() for weight in twin.get_weights()]
+    for _ in range(10):
+        ema.move(network, twin, decay=2 ** (-1 / 10))
+    for weight, old, new in zip(
+        network.get_weights(), before, twin.get_weights(), strict=True
+    ):
+        # Ten float32 roundings of numbers of size 1.
+        np.testing.assert_allclose(new - weight, (old - weight) / 2, atol=1e-6)
+
+
+def test_one_step_of_each_decay():
+    network, twin = networks(lambda: keras.layers.Dense(3))
+    for decay in (0.0, 0.25):
+        old, new = twin.get_weights(), network.get_weights()
+        ema.move(network, twin, decay)
+        for a, b, got in zip(old, new, twin.get_weights(), strict=True):
+            np.testing.assert_allclose(got, decay * a + (1 - decay) * b, atol=1e-7)
+
+
+def test_batch_statistics_are_copied():
+    network, twin = networks(keras.layers.BatchNormalization)
+    network(np.random.default_rng(0).normal(3, 2, [64, 2]), training=True)
+    statistics = network.non_trainable_variables
+    assert np.abs(statistics[0].numpy()).min() > 0
+    ema.move(network, twin, decay=0.999)
+    for wanted, got in zip(statistics, twin.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(got.numpy(), wanted.numpy())
+
+
+def test_copy_sets_every_variable():
+    network, twin = networks(
+        lambda: keras.layers.Dense(3), keras.layers.BatchNormalization
+    )
+    network(np.random.default_rng(0).normal(3, 2, [64, 2]), training=True)
+    ema.copy(network, twin)
+    assert len(twin.variables) == 6
+    for wanted, got in zip(network.variables, twin.variables, strict=True):
+        np.testing.assert_array_equal(got.numpy(), wanted.numpy())
+
+
+def test_a_twin_of_another_structure_is_refused():
+    network = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
+    twin = keras.Sequential([keras.Input([2]), keras.layers.Dense(3, use_bias=False)])
+    with pytest.raises(ValueError, match="shorter"):
+        ema.move(network, twin, 0.9)
