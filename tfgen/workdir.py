@@ -16,6 +16,19 @@ import pathlib
 from tfgen.core.errors import BadInput
 
 FORMAT = 1
+# What every config.json has; `data_dir`, which may be null, besides.
+_FIELDS = {
+    "model": str,
+    "preset": str,
+    "dataset": str,
+    "batch": int,
+    "seed": int,
+    "xla": str,
+    "precision": str,
+    "validation_fraction": float,
+    "config": dict,
+    "data_spec": dict,
+}
 
 
 class Workdir:
@@ -66,6 +79,9 @@ class Workdir:
             raise BadInput(f"{self.config_path} is not JSON") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise BadInput(f"{self.config_path} is not of a run of format {FORMAT}")
+        for name, kind in _FIELDS.items():
+            if not isinstance(content.get(name), kind):
+                raise BadInput(f"{self.config_path} has no {kind.__name__} {name!r}")
         return content
 
     def require_config(self):
@@ -90,11 +106,24 @@ class Workdir:
 
     @property
     def best(self):
-        """{"step", "metric", "value"} of the best save, None if none was chosen."""
+        """{"step", "metric", "value"} of the best save, None if none was chosen.
+
+        Raises:
+            BadInput: best.json is not one of ours.
+        """
         try:
-            return json.loads(self.best_path.read_text())
+            content = json.loads(self.best_path.read_text())
+            return {
+                "step": int(content["step"]),
+                "metric": str(content["metric"]),
+                "value": float(content["value"]),
+            }
         except FileNotFoundError:
             return None
+        except (ValueError, TypeError, KeyError):
+            raise BadInput(
+                f"{self.best_path} does not name a step, metric and value"
+            ) from None
 
     def find_checkpoint(self, which="latest"):
         """Return the path of a checkpoint: "latest", "best" or a step.
@@ -107,14 +136,16 @@ class Workdir:
         steps = checkpoint.steps(self.checkpoints)
         if not steps:
             raise BadInput(f"{self.path} holds no checkpoint yet")
-        wanted = str(which)
+        wanted, best = str(which), self.best
+        if best and best["step"] not in steps:  # the job is about to write it
+            best = None
         if wanted == "latest":
             return checkpoint.path_of(self.checkpoints, steps[-1])
-        if wanted == "best" and self.best:
-            return checkpoint.path_of(self.checkpoints, self.best["step"])
+        if wanted == "best" and best:
+            return checkpoint.path_of(self.checkpoints, best["step"])
         if wanted.isdigit() and int(wanted) in steps:
             return checkpoint.path_of(self.checkpoints, int(wanted))
-        valid = ["latest", *(["best"] if self.best else []), *map(str, steps)]
+        valid = ["latest", *(["best"] if best else []), *map(str, steps)]
         raise BadInput(f"no checkpoint {wanted!r}; valid: {', '.join(valid)}")
 
 

@@ -233,12 +233,14 @@ def test_keras_refusals(tmp_path, images):
 
 
 def test_resize_is_antialiased():
-    # A 1 px checkerboard averages out when it shrinks to a half.
-    board = (np.indices((16, 16)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    small = resize_to_rgb(board[None, :, :, None], 8)
-    assert small.shape == (1, 8, 8, 3)
-    # The triangle of width 2 touches 4 px a side; the edges keep some pattern.
-    np.testing.assert_allclose(small[0, 1:-1, 1:-1], 127.5, atol=1)
+    # A 1 px checkerboard, 12 to 4 px: point sampling would hit 0 or 255. The triangle
+    # of half-width 3 px weighs 1/3, 2/3, 1, 2/3, 1/3: same parity 5/9, other 4/9, so
+    # in two dimensions the contrast left is (1/9)^2: 127.5 +- 255/162.
+    board = (np.indices((12, 12)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    small = resize_to_rgb(board[None, :, :, None], 4)
+    assert small.shape == (1, 4, 4, 3)
+    inner = small[0, 1:-1, 1:-1]
+    np.testing.assert_allclose(np.abs(inner - 127.5), 255 / 162, atol=1e-3)
 
 
 @pytest.mark.parametrize(

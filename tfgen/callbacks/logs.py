@@ -7,6 +7,7 @@ import sys
 import time
 
 from tfgen.callbacks.steps import AtSteps
+from tfgen.core.errors import BadInput
 
 
 class Progress(AtSteps):
@@ -31,6 +32,11 @@ class Progress(AtSteps):
         self.first = None
         self.drawn = 0.0
         self.bar = sys.stderr.isatty()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Ask for the losses of the last step, whether or not a line is due."""
+        if self.step + self.model.steps_per_execution >= self.total:
+            self.model.log_every = 1
 
     def at(self, step, logs):
         """Draw the bar at most ten times a second, a line when due."""
@@ -112,14 +118,21 @@ class CSVLog(AtSteps):
 
 
 def read_csv(path):
-    """Return the whole rows of a metrics file as dicts, [] if there is none."""
+    """Return the whole rows of a metrics file as dicts, [] if there is none.
+
+    Raises:
+        BadInput: It is not a table of steps.
+    """
     if not path.exists():
         return []
-    with open(path, newline="") as file:
-        text = file.read()
-    # A killed run may leave half a line.
-    whole = text[: text.rfind("\n") + 1]
-    rows = csv.DictReader(whole.splitlines())
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            text = file.read()
+        # A killed run may leave half a line.
+        whole = text[: text.rfind("\n") + 1]
+        rows = list(csv.DictReader(whole.splitlines()))
+    except (UnicodeDecodeError, csv.Error):
+        raise BadInput(f"{path} is not a table of metrics") from None
     return [
         {name: value for name, value in row.items() if value}
         for row in rows

@@ -55,12 +55,18 @@ class Checkpoints(AtSteps):
             return
         self.save()
 
-    def save(self):
-        """Save now, unless this step is saved already."""
+    def save(self, first=None):
+        """Save now, unless this step is saved already.
+
+        Args:
+            first: Called just before the file is written.
+        """
         if self.saved == self.step:
             return
         for flush in self.before:
             flush()
+        if first:
+            first()
         self.saved = checkpoint.save(self.model, self.folder, self.keep, self.keep_also)
 
     def on_train_end(self, logs=None):

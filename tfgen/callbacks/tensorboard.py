@@ -86,9 +86,14 @@ def drop_events_past(folder, step):
     """Rewrite event files without what lies past `step`.
 
     A run that is killed after its last save leaves events that the resumed run
-    writes again.
+    writes again. A training that starts anew (`step` 0) leaves nothing of them.
     """
+    for partial in folder.glob("events.partial.*"):
+        partial.unlink()
     for path in sorted(folder.glob("events.out.tfevents.*")):
+        if step == 0:
+            path.unlink()
+            continue
         kept, dropped = [], False
         records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
         while True:
@@ -104,7 +109,8 @@ def drop_events_past(folder, step):
             else:
                 dropped = True
         if dropped:
-            partial = path.with_name(path.name.replace("events.out", "partial"))
+            # Not "tfevents": TensorBoard would read what a kill leaves of it.
+            partial = path.with_name(path.name.replace("out.tfevents", "partial"))
             with tf.io.TFRecordWriter(str(partial)) as writer:
                 for record in kept:
                     writer.write(record)

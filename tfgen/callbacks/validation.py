@@ -1,5 +1,7 @@
 """Validation at steps, and the best of them."""
 
+import math
+
 from tfgen.callbacks.steps import AtSteps
 
 
@@ -32,6 +34,8 @@ class Validation(AtSteps):
         metric, direction = self.model.monitor
         value = float(logs[metric])
         sign = {"max": 1, "min": -1}[direction]
+        if not math.isfinite(value):  # no later value would count as better
+            return
         if self.earlier and sign * value <= sign * self.earlier["value"]:
             return
         self.earlier = {"step": step, "metric": metric, "value": value}

@@ -101,8 +101,10 @@ def save(model, folder, keep=3, keep_also=()):
         os.fsync(file.fileno())
     os.replace(partial, final)
     _flush_folder(folder)
-    for old in steps(folder)[:-keep]:
-        if old not in keep_also:
+    # Later ones are damaged, or this step would not have been reached from before.
+    earlier = [saved for saved in steps(folder) if saved <= step]
+    for old in steps(folder):
+        if old not in earlier[-keep:] and old not in keep_also:
             path_of(folder, old).unlink(missing_ok=True)
     return step
 
@@ -141,17 +143,17 @@ def read(path):
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+                arrays = {name: np.asarray(archive[name]) for name in archive.files}
         except Exception as error:  # a flipped bit surfaces as nearly anything
             raise Damaged(f"{path} is damaged ({error})") from error
-    if _HEADER not in arrays:
-        raise BadInput(f"{path} is not a tfgen checkpoint")
-    header = json.loads(arrays.pop(_HEADER).tobytes())
-    if header["format"] != FORMAT:
-        raise BadInput(
-            f"{path} has format {header['format']}; this version reads {FORMAT}"
-        )
-    if header["names"] != sorted(arrays):  # the zip's directory has no checksum
+    try:
+        header = json.loads(arrays.pop(_HEADER).tobytes())
+        written_as, names = header["format"], header.get("names")
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(f"{path} is not a tfgen checkpoint") from None
+    if written_as != FORMAT:
+        raise BadInput(f"{path} has format {written_as}; this version reads {FORMAT}")
+    if names != sorted(arrays):  # the zip's directory has no checksum
         raise Damaged(f"{path} is damaged (its values are not those it lists)")
     return header, arrays
 
@@ -191,14 +193,23 @@ def restore_newest(model, folder, warn):
     """Restore the newest whole checkpoint; returns its step, None if there is none.
 
     A damaged file is passed over with `warn(message)`.
+
+    Raises:
+        BadInput: All are damaged, or one does not fit: starting anew would delete
+            what is left of the run.
     """
-    for step in reversed(steps(folder)):
+    saved = steps(folder)
+    for step in reversed(saved):
         try:
             restore(model, path_of(folder, step))
         except Damaged as error:
             warn(f"{error}; falling back to an earlier one")
         else:
             return step
+    if saved:
+        raise BadInput(
+            f"all checkpoints in {folder} are damaged; remove them to start anew"
+        )
     return None
 
 
@@ -224,6 +235,7 @@ def restore_networks(model, path):
             if value is None or value.shape != tuple(variable.shape):
                 raise BadInput(f"{path} does not fit this model: {name}")
             variable.assign(value)
+    model.separate_seeds(1)  # all replicas have just got the same
 
 
 def _differences(shapes, arrays, saved_local):

@@ -183,10 +183,11 @@ class GenerativeModel(keras.Model):
         @tf.function(autograph=False)
         def separate():
             def replica():
-                number = tf.cast(_replica_number(), tf.uint32)
+                number = _replica_number()
                 offset = (number - number % distinct) * 1000003
                 for state in states:
-                    state.assign(state.value + tf.stack([offset, 0]))
+                    offsets = tf.cast(tf.stack([offset, 0]), state.dtype)
+                    state.assign(state.value + offsets)
 
             self.distribute_strategy.run(replica)
 
