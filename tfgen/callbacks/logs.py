@@ -30,6 +30,7 @@ class Progress(AtSteps):
     def begin(self, step):
         """Start the clock after the first execution, which traces and compiles."""
         self.first = None
+        self.log_every = self.model.log_every
         self.drawn = 0.0
         self.bar = sys.stderr.isatty()
 
@@ -37,6 +38,10 @@ class Progress(AtSteps):
         """Ask for the losses of the last step, whether or not a line is due."""
         if self.step + self.model.steps_per_execution >= self.total:
             self.model.log_every = 1
+
+    def on_train_end(self, logs=None):
+        """Leave the model as it was."""
+        self.model.log_every = self.log_every
 
     def at(self, step, logs):
         """Draw the bar at most ten times a second, a line when due."""

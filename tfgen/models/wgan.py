@@ -197,10 +197,11 @@ class WGANGP(WGAN):
         "paper": {},
         "small": {
             "critic_steps": 3,
-            "learning_rate": 3e-4,
+            "learning_rate": 5e-4,
             "average_decay": 0.99,
             "channels": 32,
             "kernel": 4,
+            "norm": "batch",
         },
         "tiny": {
             "network": "mlp",
