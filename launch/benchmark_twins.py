@@ -184,6 +184,12 @@ class Bare:
                 ):
                     share = 1.0 - config.average_decay
                     old.assign_add(share * (new.value - old.value))
+                for old, new in zip(
+                    average.non_trainable_variables,
+                    generator.non_trainable_variables,
+                    strict=True,
+                ):
+                    old.assign(new.value)
             self.step.assign_add(1)
             return {**parts, "generator_loss": loss}
 

@@ -46,26 +46,33 @@ def _code(main, argv):
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    except MemoryError as error:
+        return _fail(f"out of memory: {error}", 1)
     except Exception as error:
-        if "tensorflow" in sys.modules and _is_lost_worker(error):
-            return _fail(f"a worker was lost: {error}", 1)
-        raise
+        if "tensorflow" not in sys.modules or not (cause := _cause(error)):
+            raise
+        return _fail(f"{cause}: {error}", 1)
     result, code = returned if isinstance(returned, tuple) else (returned, 0)
     if result is not None:
         print(json.dumps(result), flush=True)
     return code
 
 
-def _is_lost_worker(error):
+def _cause(error):
+    """Return what an error of TensorFlow means that is nobody's mistake, or None."""
     import tensorflow as tf
 
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return "out of memory or disk space"
     lost = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     )
-    return "TF_CONFIG" in os.environ and isinstance(error, lost)
+    if "TF_CONFIG" in os.environ and isinstance(error, lost):
+        return "a worker was lost"
+    return None
 
 
 def _fail(error, code):

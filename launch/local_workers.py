@@ -65,13 +65,17 @@ def _watch(workers, errors):
     _signal(workers, signal.SIGTERM)
     _wait(workers, 1.0)
     _signal(workers, signal.SIGKILL)
+    if died in (2, 3):  # bad input, or a guard: what it said is all there is to say
+        if errors[first] is not None:
+            print(said.removeprefix(": "), file=sys.stderr, flush=True)
+        return died
     print(
         f"error: worker {first} died ({how}){said}; the others were ended, run the "
         "same command to resume",
         file=sys.stderr,
         flush=True,
     )
-    return died if died in (2, 3) else 1
+    return 1
 
 
 def _wait(workers, seconds):

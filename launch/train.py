@@ -78,9 +78,7 @@ def main():
     if FLAGS.dry_run:
         return _dry_run(config), 0
 
-    from tfgen.core.strategy import make_strategy
-
-    strategy = make_strategy(FLAGS.strategy, FLAGS.replicas)
+    strategy = _strategy()
     if strategy is not None and not strategy.extended.should_checkpoint:
         return _train(workdir, config, strategy, profile)
     workdir.create()
@@ -158,6 +156,28 @@ def _identity(stored):
     return kept
 
 
+def _strategy():
+    import tensorflow as tf
+
+    from tfgen.core.strategy import make_strategy
+
+    try:
+        strategy = make_strategy(FLAGS.strategy, FLAGS.replicas)
+    except BadInput:
+        raise
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        raise BadInput(f"TF_CONFIG or --strategy: {_first_line(error)}") from None
+    if strategy is not None:
+        from tfgen.data.pipeline import rows_per_replica
+
+        rows_per_replica(FLAGS.batch, strategy.num_replicas_in_sync)
+    return strategy
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _load_data(config):
     from tfgen import data
 
@@ -172,18 +192,33 @@ def _load_data(config):
 
 
 def _build(config, data, strategy, **arguments):
+    import tensorflow as tf
+
     from tfgen import models
 
-    return models.build(
-        FLAGS.model,
-        config=config,
-        spec=data.spec,
-        seed=FLAGS.seed,
-        strategy=strategy,
-        xla=FLAGS.xla,
-        precision=FLAGS.precision,
-        **arguments,
-    )
+    try:
+        return models.build(
+            FLAGS.model,
+            config=config,
+            spec=data.spec,
+            seed=FLAGS.seed,
+            strategy=strategy,
+            xla=FLAGS.xla,
+            precision=FLAGS.precision,
+            **arguments,
+        )
+    except BadInput:
+        raise
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise BadInput(
+            f"{FLAGS.model} with these hparams does not fit in memory: "
+            f"{_first_line(error)}"
+        ) from error
+    except (ValueError, OverflowError, tf.errors.InvalidArgumentError) as error:
+        raise BadInput(
+            f"{FLAGS.model} cannot be built with these hparams for this data: "
+            f"{_first_line(error)}"
+        ) from error
 
 
 def _dry_run(config):
@@ -228,7 +263,13 @@ def _train(workdir, config, strategy, profile):
     say = _say if chief else lambda message: None
     say(f"{FLAGS.model} on {FLAGS.dataset}: {model.feed_from(data.spec)}")
     resumed_from = _restore(model, workdir, say)
-    if chief and workdir.config is None:
+    if (FLAGS.steps - model.steps_done) % FLAGS.steps_per_execution > 0:
+        raise BadInput(
+            f"--steps_per_execution={FLAGS.steps_per_execution} does not lead from "
+            f"step {model.steps_done}, where the run stands, to --steps={FLAGS.steps}"
+        )
+    new = workdir.config is None
+    if chief and new:
         workdir.write_config(
             **{name: FLAGS[name].value for name in IDENTITY},
             preset=FLAGS.preset,
@@ -239,8 +280,14 @@ def _train(workdir, config, strategy, profile):
     executed, logs, rate, ended_by = 0, {}, 0.0, None
     if model.steps_done < FLAGS.steps:
         before = model.steps_done
-        logs, rate, ended_by = _fit(model, data, workdir, profile, chief)
+        try:
+            logs, rate, ended_by = _fit(model, data, workdir, profile, chief)
+        except BaseException:
+            if chief and new and not checkpoint.steps(workdir.checkpoints):
+                workdir.config_path.unlink()  # other flags may be tried here
+            raise
         executed = model.steps_done - before
+    sha256 = checkpoint.digest(model)  # takes all workers
     if not chief:
         return None, 0
     result = {
@@ -252,7 +299,7 @@ def _train(workdir, config, strategy, profile):
         "seconds": round(time.monotonic() - started, 3),
         "examples_per_second": round(rate, 1),
         **{name: float(value) for name, value in logs.items()},
-        "state_sha256": checkpoint.digest(model),
+        "state_sha256": sha256,
         "workdir": str(workdir.path),
     }
     if ended_by:
@@ -289,8 +336,11 @@ def _fit(model, data, workdir, profile, chief):
     saver = callbacks.Checkpoints(
         workdir.checkpoints, FLAGS.save_every, FLAGS.keep, agree_every=FLAGS.log_every
     )
-    if workdir.best:
-        saver.keep_also.add(workdir.best["step"])
+    best = workdir.best
+    if best and best["step"] > model.steps_done:  # will be found again
+        best = None
+    if best:
+        saver.keep_also.add(best["step"])
     guard = callbacks.NaNGuard(FLAGS.log_every, FLAGS.on_nan)
     progress = callbacks.Progress(
         FLAGS.steps, FLAGS.log_every, FLAGS.batch * model.updates_per_step
@@ -313,17 +363,7 @@ def _fit(model, data, workdir, profile, chief):
                     workdir.path, FLAGS.sample_every, also=board.picture
                 )
             )
-    if FLAGS.eval_every:
-        sinks = [table.add, board.scalars] if chief else []
-        each.append(
-            callbacks.Validation(
-                data.validation,
-                FLAGS.eval_every,
-                sinks,
-                best=lambda best: _keep_best(workdir, saver, best, chief),
-                earlier=workdir.best,
-            )
-        )
+    sinks = [table.add, board.scalars] if chief else []
     if FLAGS.metrics and chief:
         each.append(
             callbacks.SampleQuality(
@@ -333,6 +373,16 @@ def _fit(model, data, workdir, profile, chief):
                 FLAGS.metrics,
                 FLAGS.extractor,
                 sinks=sinks,
+            )
+        )
+    if FLAGS.eval_every:  # after all that writes: it saves the best
+        each.append(
+            callbacks.Validation(
+                data.validation,
+                FLAGS.eval_every,
+                sinks,
+                best=lambda best: _keep_best(workdir, saver, best, chief),
+                earlier=best,
             )
         )
     model.fit(
@@ -345,11 +395,12 @@ def _fit(model, data, workdir, profile, chief):
 
 
 def _keep_best(workdir, saver, best, chief):
-    """Save the step that validates best, and keep that save."""
+    """Save the step that validates best, and keep that save.
+
+    The note comes first: a run killed between the two validates this step again.
+    """
     saver.keep_also = {best["step"]}
-    saver.save()
-    if chief:
-        write_json(workdir.best_path, best)
+    saver.save(first=lambda: chief and write_json(workdir.best_path, best))
 
 
 def command():

@@ -282,7 +282,9 @@ class GenerativeModel(keras.Model):
             return None
         first = np.min([steps.numpy() for steps in self._nonfinite], axis=0)
         self._nonfinite.clear()
-        step, name = min(zip(first.tolist(), self._guarded, strict=True))
+        # Of several in one step, the first update: it has broken the others.
+        found = zip(first.tolist(), self._guarded, strict=True)
+        step, name = min(found, key=lambda pair: pair[0])
         return None if step == tf.int64.max else (step, name)
 
     @property

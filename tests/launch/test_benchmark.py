@@ -1,0 +1,92 @@
+"""launch.benchmark: twins compute the same before they are timed."""
+
+import importlib.util
+
+import pytest
+import tensorflow as tf
+
+from launch import benchmark_sides, benchmark_twins
+from tfgen import models
+
+SHORT = ["--preset=tiny", "--steps=2", "--rounds=2", "--batch=16"]
+
+
+def benchmark(launcher, *flags):
+    return launcher.run(*SHORT, *flags, module="launch.benchmark")
+
+
+@pytest.mark.parametrize(
+    ("model", "against", "xla"),
+    [
+        ("vae", "bare", "off"),
+        ("vae", "bare_whole", "on"),
+        ("wgan_gp", "bare", "on"),
+        ("wgan_gp", "keras_fit", "off"),
+    ],
+)
+def test_twins(launcher, pictures, model, against, xla):
+    flags = [f"--model={model}", f"--against={against}", f"--xla={xla}"]
+    ended = benchmark(launcher, *flags, f"--dataset={pictures}")
+    assert ended.code == 0, ended.stderr
+    result = ended.json
+    assert result["loss_difference"] < 1e-4
+    assert result["gradient_difference"] < 1e-4
+    assert result["xla"] is (xla == "on")
+    assert result["ratio"] > 0 and result["matmul_gflops"] > 1
+    low, high = result["ratio_quartiles"]
+    assert low <= result["ratio"] <= high
+    assert ended.stderr.count("round ") == 2
+
+
+def test_a_twin_that_computes_something_else_is_found(make_stream):
+    stream = make_stream()
+
+    def side(twin, seed):
+        model = models.build("vae", "tiny", spec=stream.spec, seed=seed, xla="off")
+        if twin:
+            model = benchmark_twins.Bare("vae", model, stream.batch, xla=False)
+        return benchmark_sides.Steps(model, stream, 1)
+
+    found = benchmark_sides.compare(side(False, 0), side(True, 0))
+    assert max(found.values()) < 1e-4
+    with pytest.raises(RuntimeError, match="computes something else"):
+        benchmark_sides.compare(side(False, 0), side(True, 1))
+
+
+def test_a_gradient_that_differs_is_found(make_stream, monkeypatch):
+    stream = make_stream()
+
+    def stopped(encoder, decoder, images, epsilon):
+        loss, parts = whole(encoder, decoder, images, epsilon)
+        return loss + 0.1 * tf.reduce_sum(encoder.trainable_variables[1]), parts
+
+    models_ = [models.build("vae", "tiny", spec=stream.spec, xla="off") for _ in "ab"]
+    whole = benchmark_twins.vae_loss
+    monkeypatch.setattr(benchmark_twins, "vae_loss", stopped)
+    twin = benchmark_twins.Bare("vae", models_[1], stream.batch, xla=False)
+    sides = [benchmark_sides.Steps(side, stream, 1) for side in (models_[0], twin)]
+    with pytest.raises(RuntimeError, match=r"'gradient_difference': 0\."):
+        benchmark_sides.compare(*sides)
+
+
+def test_refusals(launcher):
+    cases = {
+        ("--model=classifier",): "no twin of 'classifier'; valid: vae, wgan_gp",
+        ("--model=vae", "--hparam=likelihood=gaussian"): "likelihood=bernoulli",
+        ("--model=vae", "--against=jax"): "--against",
+        ("--model=vae", "--rounds=1"): "--rounds",
+    }
+    for flags, words in cases.items():
+        ended = benchmark(launcher, *flags)
+        assert ended.code == 2, ended.stderr
+        assert len(ended.errors) == 1 and words in ended.errors[0]
+
+
+def test_torch_needs_the_extra(launcher, pictures):
+    flags = ["--model=vae", "--against=torch", f"--dataset={pictures}"]
+    ended = benchmark(launcher, *flags)
+    if importlib.util.find_spec("torch"):
+        assert ended.code == 0, ended.stderr
+        assert ended.json["gradient_difference"] < 1e-4
+    else:
+        assert ended.code == 2 and "tfgen[bench]" in ended.errors[0]

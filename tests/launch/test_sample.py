@@ -1,0 +1,135 @@
+"""launch.sample: every mode's picture holds the images it should."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfgen
+from launch import latents
+from tests.launch.made_runs import make_run
+from tfgen.core.spec import to_uint8
+
+SIDE, GAP = 12, 2
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, pictures):
+    data = tfgen.data.load(pictures, batch=16, validation_fraction=0.25)
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        name: make_run(folder / name, name, data, pictures, validation=0.25, **more)
+        for name, more in {
+            "vae": {"hparams": {"latent_size": 2}},
+            "wgan_gp": {},
+            "classifier": {},
+        }.items()
+    }
+
+
+def sample(launcher, *flags):
+    return launcher.run(*flags, module="launch.sample")
+
+
+def tiles(path, columns):
+    """The images of a picture, uint8 `[rows, columns, SIDE, SIDE]`."""
+    picture = np.asarray(Image.open(path))
+    picture = np.pad(picture, ((0, GAP), (0, GAP)))
+    step = SIDE + GAP
+    parts = picture.reshape(len(picture) // step, step, columns, step)
+    return parts.transpose(0, 2, 1, 3)[:, :, :SIDE, :SIDE]
+
+
+def as_bytes(model, images):
+    return to_uint8(np.asarray(images), model.spec.image)[..., 0]
+
+
+def test_grid_of_a_run_and_of_its_export(runs, launcher, tmp_path):
+    path, model = runs["wgan_gp"]
+    ended = sample(launcher, f"--workdir={path}", "--num=6", "--seed=5")
+    assert ended.code == 0, ended.stderr
+    assert ended.json["out"] == str(path / "samples" / "grid.png")
+    expected = as_bytes(model, model.sample(6, seed=5)).reshape(2, 3, SIDE, SIDE)
+    found = tiles(ended.json["out"], 3)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+    tfgen.export(model, tmp_path / "export")
+    flags = [f"--saved_model={tmp_path}/export", "--num=6", "--seed=5"]
+    again = sample(launcher, *flags, f"--out={tmp_path}/grid.png")
+    assert again.code == 0, again.stderr
+    np.testing.assert_array_equal(tiles(tmp_path / "grid.png", 3), found)
+
+
+@pytest.mark.parametrize("path", ["linear", "spherical"])
+def test_interpolation_joins_samples(runs, launcher, tmp_path, path):
+    workdir, model = runs["vae"]
+    out = tmp_path / "between.png"
+    flags = [f"--workdir={workdir}", "--mode=interpolate", "--num=2", "--columns=4"]
+    ended = sample(launcher, *flags, f"--path={path}", f"--out={out}", "--seed=1")
+    assert ended.code == 0, ended.stderr
+    found = tiles(out, 4).astype(int)
+    assert found.shape[0] == 2
+    ends = as_bytes(model, model.sample(4, seed=1))
+    assert np.abs(found[:, 0] - ends[:2]).max() <= 1
+    assert np.abs(found[:, -1] - ends[2:]).max() <= 1
+
+
+def test_manifold_is_the_plane_of_latents(runs, launcher):
+    path, model = runs["vae"]
+    ended = sample(launcher, f"--workdir={path}", "--mode=manifold", "--num=9")
+    assert ended.code == 0, ended.stderr
+    found = tiles(ended.json["out"], 3).astype(int)
+    # Quantiles of the normal at 1/6, 1/2, 5/6.
+    q = 0.967421566
+    corner, centre = as_bytes(model, model.decode(np.float32([[-q, q], [0, 0]])))
+    assert np.abs(found[0, 0] - corner).max() <= 1
+    assert np.abs(found[1, 1] - centre).max() <= 1
+
+
+def test_reconstructions_lie_below_their_images(runs, launcher, pictures):
+    path, model = runs["vae"]
+    flags = [f"--workdir={path}", "--mode=reconstruct", "--num=3"]
+    ended = sample(launcher, *flags)
+    assert ended.code == 0, ended.stderr
+    found = tiles(ended.json["out"], 3)
+    assert found.shape[0] == 2
+    data = tfgen.data.load(pictures, batch=16, seed=3, validation_fraction=0.25)
+    held_out = np.asarray(data.validation.arrays["image"])[..., 0]
+    for image in found[0]:
+        assert (held_out == image).all(axis=(1, 2)).any()
+    made = as_bytes(model, model.reconstruct(found[0][..., None] / np.float32(255)))
+    assert np.abs(found[1].astype(int) - made).max() <= 1
+
+
+def test_refusals(runs, launcher, tmp_path):
+    vae, gan, classifier = (runs[name][0] for name in ("vae", "wgan_gp", "classifier"))
+    cases = {
+        (): "either --workdir or --saved_model",
+        (f"--workdir={gan}", "--mode=manifold"): "valid: grid, interpolate",
+        (f"--workdir={vae}", "--mode=collage"): (
+            "valid: grid, interpolate, manifold, reconstruct"
+        ),
+        (f"--workdir={classifier}",): "does not make images",
+        (f"--workdir={vae}", "--num=0"): "--num",
+        (f"--workdir={vae}", "--num=99999"): "lower --num",
+        (f"--workdir={vae}", "--out=picture.jpg"): ".png",
+        (f"--workdir={vae}", f"--out={tmp_path}/no/a.png"): "no folder",
+        (f"--saved_model={vae}", f"--out={tmp_path}/a.png"): "no export",
+        (f"--saved_model={vae}",): "--out is needed",
+    }
+    for flags, words in cases.items():
+        ended = sample(launcher, *flags)
+        assert ended.code == 2, (flags, ended.stderr)
+        assert len(ended.errors) == 1 and words in ended.errors[0], ended.errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_spherical_path_keeps_to_the_sphere():
+    first, last = np.float32([[3, 0, 0]]), np.float32([[0, 3, 0]])
+    share = np.linspace(0, 1, 5, dtype="float32")[:, None]
+    path = latents.spherical(first, last, share)
+    np.testing.assert_allclose(np.linalg.norm(path, axis=1), 3, rtol=1e-6)
+    np.testing.assert_allclose(path[2], [4.5**0.5, 4.5**0.5, 0], rtol=1e-6)
+    # Parallel and opposite latents have no circle: the straight path, no NaN.
+    for other in (2 * first, -first):
+        straight = latents.linear(first, other, share)
+        np.testing.assert_allclose(latents.spherical(first, other, share), straight)
