@@ -10,7 +10,10 @@ from absl import flags
 
 from tfgen.core.errors import BadInput, Stopped
 
+from . import local_workers
+
 FLAGS = flags.FLAGS
+LOST = "a worker was lost"
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 
 
@@ -51,6 +54,8 @@ def _code(main, argv):
     except Exception as error:
         if "tensorflow" not in sys.modules or not (cause := _cause(error)):
             raise
+        if cause == LOST and local_workers.is_one():
+            return local_workers.LOST_ANOTHER
         return _fail(f"{cause}: {error}", 1)
     result, code = returned if isinstance(returned, tuple) else (returned, 0)
     if result is not None:
@@ -71,7 +76,7 @@ def _cause(error):
         tf.errors.DeadlineExceededError,
     )
     if "TF_CONFIG" in os.environ and isinstance(error, lost):
-        return "a worker was lost"
+        return LOST
     return None
 
 

@@ -1,6 +1,7 @@
 """Several workers on this machine, each a process of its own."""
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -9,6 +10,15 @@ import subprocess
 import sys
 import tempfile
 import time
+
+_MARK = "TFGEN_LOCAL_WORKERS"  # in the environment of those that `run` starts
+_PR_SET_PDEATHSIG = 1
+LOST_ANOTHER = 75  # exit code of a worker that ended because another did
+
+
+def is_one():
+    """Return whether this process is a worker whose starter speaks for it."""
+    return _MARK in os.environ
 
 
 def run(number, argv):
@@ -20,26 +30,35 @@ def run(number, argv):
     ports = _free_ports(number)
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     module = sys.modules["__main__"].__spec__.name
-    arguments = [a for a in argv[1:] if not a.lstrip("-").startswith("local_workers")]
-    workers, errors = [], []
+    # The last word on a flag counts, also over what a recipe says.
+    arguments = [*argv[1:], "--local_workers=0", "--strategy=multi_worker"]
+    workers, errors, told = [], [], []
+    libc = ctypes.CDLL(None)
     for index in range(number):
         task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
         quiet = tempfile.TemporaryFile() if index else None
         errors.append(quiet)
         workers.append(
             subprocess.Popen(
-                [sys.executable, "-m", module, *arguments, "--strategy=multi_worker"],
-                env={**os.environ, "TF_CONFIG": json.dumps(task)},
+                [sys.executable, "-m", module, *arguments],
+                env={**os.environ, "TF_CONFIG": json.dumps(task), _MARK: str(number)},
                 stdout=subprocess.DEVNULL if index else None,
                 stderr=quiet,
+                # When this process is killed, they save and end.
+                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
             )
         )
+
+    def pass_on(received, _):
+        told.append(received)
+        _signal(workers, received)
+
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda received, _: _signal(workers, received))
-    return _watch(workers, errors)
+        signal.signal(each, pass_on)
+    return _watch(workers, errors, told)
 
 
-def _watch(workers, errors):
+def _watch(workers, errors, told):
     while True:
         codes = [worker.poll() for worker in workers]
         failed = [index for index, code in enumerate(codes) if code]
@@ -48,13 +67,16 @@ def _watch(workers, errors):
         if all(code == 0 for code in codes):
             return 0
         time.sleep(0.1)
+    if told:  # they save together; one that had nothing to save is gone already
+        _wait(workers, 30.0)
+        _signal(workers, signal.SIGKILL)
+        return 128 + told[0]
     # Bad input ends all workers by themselves, each with its own code.
     _wait(workers, 2.0)
     codes = [worker.poll() for worker in workers]
-    if all(code == codes[0] and code > 0 for code in codes if code is not None):
-        if None not in codes:
-            return codes[0]
-    first = failed[0]
+    if codes[0] in (2, 3) and all(code == codes[0] for code in codes):
+        return codes[0]
+    first = min(failed, key=lambda index: (codes[index] == LOST_ANOTHER, index))
     died = codes[first]
     how = signal.Signals(-died).name if died < 0 else f"exit code {died}"
     said = ""
@@ -65,9 +87,10 @@ def _watch(workers, errors):
     _signal(workers, signal.SIGTERM)
     _wait(workers, 1.0)
     _signal(workers, signal.SIGKILL)
-    if died in (2, 3):  # bad input, or a guard: what it said is all there is to say
-        if errors[first] is not None:
-            print(said.removeprefix(": "), file=sys.stderr, flush=True)
+    if first == 0 and died in (1, 2, 3):  # the chief has said why
+        return died
+    if died in (2, 3):
+        print(said.removeprefix(": "), file=sys.stderr, flush=True)
         return died
     print(
         f"error: worker {first} died ({how}){said}; the others were ended, run the "

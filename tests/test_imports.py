@@ -97,7 +97,9 @@ def test_a_wrong_import_is_seen(path, line):
 
 
 def test_files_are_short():
-    cap = {path: 400 if path.parent.name == "models" else 600 for path in source_files()}
+    cap = {
+        path: 400 if path.parent.name == "models" else 600 for path in source_files()
+    }
     cap |= dict.fromkeys((ROOT / "launch").glob("*.py"), 600)
     cap |= dict.fromkeys((ROOT / "tests").rglob("*.py"), 600)
     lines = {path: len(path.read_text().splitlines()) for path in cap}

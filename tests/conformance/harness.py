@@ -86,7 +86,8 @@ def difference(start, one, other):
         moved[of] = max(moved[of], np.abs(one[name] - start[name]).max())
     assert all(moved.values()), f"a network did not move: {moved}"
     return max(
-        np.abs(one[name] - other[name]).max() / moved[of] for name, of in network.items()
+        np.abs(one[name] - other[name]).max() / moved[of]
+        for name, of in network.items()
     )
 
 

@@ -120,7 +120,8 @@ def test_a_sum_in_place_of_the_mean_is_seen(name, two_replicas, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["wgan_gp", *(pytest.param(n, marks=pytest.mark.slow) for n in ["vae", "wgan"])]
+    "name",
+    ["wgan_gp", *(pytest.param(n, marks=pytest.mark.slow) for n in ["vae", "wgan"])],
 )
 def test_own_optimizers_agree_too(name, two_replicas):
     results = []

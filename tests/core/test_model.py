@@ -77,7 +77,9 @@ class Draws(Stock):
     def train_step(self, batch):
         z = self.noise("z", batch["image"].shape[0], [3])
         u = self.noise("u", batch["image"].shape[0], [], kind="uniform")
-        loss = self.descend(self.maker_loss, self.generator, self.generator_optimizer, z)
+        loss = self.descend(
+            self.maker_loss, self.generator, self.generator_optimizer, z
+        )
         return self.track(z=tf.reduce_mean(z), u=tf.reduce_mean(u), loss=loss)
 
 
@@ -107,7 +109,9 @@ def test_each_optimizer_has_its_own_network():
     fit(model, 3)
     for name in ("critic", "generator"):
         optimizer = model.optimizers[f"{name}_optimizer"]
-        assert optimizer._trainable_variables == getattr(model, name).trainable_variables
+        assert (
+            optimizer._trainable_variables == getattr(model, name).trainable_variables
+        )
         assert int(optimizer.iterations) == 3
 
 

@@ -31,7 +31,9 @@ def test_far_rows_have_noise_of_their_own(draw):
     # Beyond 32 bits of row number.
     first = 2**40
     one = draw(5, 0, "z", 4, (8,), first_row=first)
-    np.testing.assert_array_equal(one[1:], draw(5, 0, "z", 3, (8,), first_row=first + 1))
+    np.testing.assert_array_equal(
+        one[1:], draw(5, 0, "z", 3, (8,), first_row=first + 1)
+    )
     assert not np.array_equal(one, draw(5, 0, "z", 4, (8,)))
 
 

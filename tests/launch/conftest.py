@@ -95,7 +95,12 @@ class Launcher:
         self._news = threading.Condition()
 
     def start(
-        self, *arguments, module="launch.train", hook=None, largest_file=0, **environment
+        self,
+        *arguments,
+        module="launch.train",
+        hook=None,
+        largest_file=0,
+        **environment,
     ):
         """Start `module` with flags in a warm process; returns its `Job`."""
         self._warm_up()

@@ -38,7 +38,10 @@ FLAGS = {
     "model in no module": (["--model=no.such:Model"], ["no.such:Model"]),
     "model not in its module": (["--model=tests.toy_gan:Nothing"], ["Nothing"]),
     "model of another kind": (["--model=json:JSONDecoder"], ["not a subclass"]),
-    "unknown preset": (["--model=vae", "--preset=big"], ["'big'", "paper, small, tiny"]),
+    "unknown preset": (
+        ["--model=vae", "--preset=big"],
+        ["'big'", "paper, small, tiny"],
+    ),
     "unknown flag": ([*VAE, "--stepz=5"], ["--stepz", "--steps"]),
     "argument that is no flag": ([*VAE, "runs/a"], ["'runs/a'"]),
     "flag without its value": (["--model=vae", "--batch"], ["--batch"]),
@@ -60,7 +63,10 @@ FLAGS = {
         [*VAE, "--hparam=latent_sise=5"],
         ["'latent_sise'", "did you mean latent_size?"],
     ),
-    "hparam of another type": ([*VAE, "--hparam=latent_size=ten"], ["latent_size", "int"]),
+    "hparam of another type": (
+        [*VAE, "--hparam=latent_size=ten"],
+        ["latent_size", "int"],
+    ),
     "hparam zero": ([*VAE, "--hparam=latent_size=0"], ["at least 1"]),
     "hparam negative": ([*VAE, "--hparam=learning_rate=-1"], ["above 0"]),
     "hparam NaN": ([*VAE, "--hparam=learning_rate=nan"], ["learning_rate=nan"]),
@@ -68,10 +74,19 @@ FLAGS = {
     "hparam infinite": ([*VAE, "--hparam=learning_rate=inf"], ["learning_rate=inf"]),
     "hparam of no choice": ([*VAE, "--hparam=likelihood=poisson"], ["bernoulli"]),
     "hparam list of words": ([*VAE, "--hparam=hidden=16,x"], ["hidden"]),
-    "hparam list with zero": ([*VAE, "--hparam=hidden=16,0"], ["cannot be built", "units=0"]),
-    "hparam too large for int64": ([*VAE, f"--hparam=latent_size={HUGE}"], ["vae", "out-of-range"]),
+    "hparam list with zero": (
+        [*VAE, "--hparam=hidden=16,0"],
+        ["cannot be built", "units=0"],
+    ),
+    "hparam too large for int64": (
+        [*VAE, f"--hparam=latent_size={HUGE}"],
+        ["vae", "out-of-range"],
+    ),
     "hparam too large for memory": ([*VAE, "--hparam=hidden=100000000000"], ["memory"]),
-    "fraction above 0.9": ([*VAE, "--validation_fraction=1.5"], ["validation_fraction"]),
+    "fraction above 0.9": (
+        [*VAE, "--validation_fraction=1.5"],
+        ["validation_fraction"],
+    ),
     "fraction NaN": ([*VAE, "--validation_fraction=nan"], ["validation_fraction"]),
     "fraction without rows": (
         [*VAE, "--validation_fraction=0.001"],
@@ -210,7 +225,11 @@ IMAGES = np.zeros([32, 12, 12], "uint8")
 DATA = {
     "no such npz": (lambda folder: f"npz:{folder}/none.npz", "vae", ["none.npz"]),
     "npz that is a folder": (lambda folder: f"npz:{folder}", "vae", ["not a file"]),
-    "npz below a file": (lambda folder: f"npz:{ROOT}/setup.py/x", "vae", ["not a file"]),
+    "npz below a file": (
+        lambda folder: f"npz:{ROOT}/setup.py/x",
+        "vae",
+        ["not a file"],
+    ),
     "npz that is text": (lambda folder: f"npz:{ROOT}/setup.py", "vae", ["setup.py"]),
     "truncated npz": (_truncated, "vae", ["x.npz"]),
     "pickled array": (_npz(images=np.array([{}, {}])), "vae", ["pickled"]),

@@ -33,7 +33,9 @@ def test_nothing_piles_up(tmp_path, name):
     data = stream(12)
     model = tfgen.build(name, "tiny", spec=data.spec)
     os.makedirs(tmp_path / "checkpoints")
-    board = callbacks.TensorBoard(tmp_path / "tensorboard", {"a": 1}, histograms_every=50)
+    board = callbacks.TensorBoard(
+        tmp_path / "tensorboard", {"a": 1}, histograms_every=50
+    )
     witness = Witness()
     saver = callbacks.Checkpoints(tmp_path / "checkpoints", 50, before=[board.flush])
     model.log_every = 10

@@ -44,7 +44,11 @@ class Fragile(GenerativeModel):
         bad = tf.cast(self.step.value == self.config.bad_step, tf.float32)
         mean = tf.reduce_mean(batch["image"])
         loss = self.descend(
-            self.distance, self.network, self.optimizer, mean, tf.math.log(1.0 - 2 * bad)
+            self.distance,
+            self.network,
+            self.optimizer,
+            mean,
+            tf.math.log(1.0 - 2 * bad),
         )
         return self.track(distance=loss)
 
@@ -99,7 +103,9 @@ def test_json_line(journey):
         assert found[name] == float(last[name])
     assert ended.errors == []
     assert "28x28x1 uint8 [0,255] -> float32 [-1,1]" in ended.stderr
-    assert [x.split()[1] for x in ended.stderr.splitlines() if x.startswith("step")] == [
+    assert [
+        x.split()[1] for x in ended.stderr.splitlines() if x.startswith("step")
+    ] == [
         "10/40",
         "20/40",
         "30/40",
@@ -194,7 +200,9 @@ def test_best_is_kept(launcher, pictures, tmp_path):
         "--hparam=learning_rate=0.03",
     )
     assert ended.code == 0, ended.stderr
-    accuracy = {int(row["step"]): float(row["val_accuracy"]) for row in _table(tmp_path)}
+    accuracy = {
+        int(row["step"]): float(row["val_accuracy"]) for row in _table(tmp_path)
+    }
     best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     first = max(accuracy, key=accuracy.get)  # the earliest of equals
     assert best == {"step": first, "metric": "accuracy", "value": accuracy[first]}
@@ -221,7 +229,11 @@ def test_going_on(launcher, pictures, contents, tmp_path):
     assert launcher.run(*given, "--steps=6", f"--workdir={run}").json["steps"] == 6
 
     ended = launcher.run(
-        f"--workdir={run}", "--steps=16", "--log_every=3", "--keep=2", "--sample_every=8"
+        f"--workdir={run}",
+        "--steps=16",
+        "--log_every=3",
+        "--keep=2",
+        "--sample_every=8",
     )
     assert "resumed at step 6 of 16" in ended.stderr
     assert (ended.json["resumed_from"], ended.json["executed"]) == (6, 10)

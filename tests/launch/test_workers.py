@@ -51,9 +51,7 @@ def _start_both(launcher, *arguments, hook=None):
     for index in range(2):
         task = {"type": "worker", "index": index}
         config = {"cluster": {"worker": addresses}, "task": task}
-        jobs.append(
-            launcher.start(*arguments, hook=hook, TF_CONFIG=json.dumps(config))
-        )
+        jobs.append(launcher.start(*arguments, hook=hook, TF_CONFIG=json.dumps(config)))
     return jobs
 
 

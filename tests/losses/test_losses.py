@@ -142,7 +142,9 @@ def test_bernoulli_of_extreme_logits_is_finite():
 
 
 def gaussian_log_prob(x, mean, log_variance):
-    terms = math.log(2 * math.pi) + log_variance + (x - mean) ** 2 / np.exp(log_variance)
+    terms = (
+        math.log(2 * math.pi) + log_variance + (x - mean) ** 2 / np.exp(log_variance)
+    )
     return -0.5 * terms.sum(axis=tuple(range(1, x.ndim)))
 
 
@@ -197,7 +199,9 @@ def test_kl_of_two_gaussians():
     # 1/2 sum (log t^2/s^2 + (s^2 + (m - n)^2) / t^2 - 1), which is not symmetric
     m, s = normal(5, 3), np.exp(normal(5, 3, seed=1))
     n, t = normal(5, 3, seed=2), np.exp(normal(5, 3, seed=3))
-    one, other = (tfd.MultivariateNormalDiag(*map(float32, p)) for p in ((m, s), (n, t)))
+    one, other = (
+        tfd.MultivariateNormalDiag(*map(float32, p)) for p in ((m, s), (n, t))
+    )
     terms = 2 * np.log(t / s) + (s**2 + (m - n) ** 2) / t**2 - 1
     np.testing.assert_allclose(divergences.kl(one, other), terms.sum(1) / 2, rtol=1e-5)
 

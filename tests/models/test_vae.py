@@ -70,9 +70,7 @@ def exact_model():
     decoder = keras.Sequential([keras.Input([LATENT]), keras.layers.Dense(len(mean))])
     inverse = weights / values[:LATENT]
     variance = np.log(s2 / values[:LATENT])
-    encoder.set_weights(
-        [inverse, -mean @ inverse, np.zeros_like(inverse), variance]
-    )
+    encoder.set_weights([inverse, -mean @ inverse, np.zeros_like(inverse), variance])
     decoder.set_weights([weights.T, mean])
     config = VAEConfig(
         latent_size=LATENT, likelihood="fixed_gaussian", variance=float(s2)
@@ -106,8 +104,9 @@ def test_estimator_b_of_the_exact_model():
     # The same through the model's own loss, 100 draws: three standard errors.
     draws = np.array(
         [
-            model.loss_and_parts(x, tf.random.stateless_normal([1797, LATENT], [0, i]))[1]
-            ["elbo"].numpy()
+            model.loss_and_parts(x, tf.random.stateless_normal([1797, LATENT], [0, i]))[
+                1
+            ]["elbo"].numpy()
             for i in range(100)
         ]
     )
@@ -189,7 +188,9 @@ def test_training_the_linear_model_approaches_the_optimum():
     model.compile(
         xla=True,
         steps_per_execution=200,
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-2, 3000)),
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(2e-2, 3000)
+        ),
     )
     data = Stream({"image": x}, spec(), batch=256)
     found = []

@@ -70,21 +70,20 @@ def model_of(cls, config, coordinates, units, rate, **options):
     return model
 
 
-def train_at(model, theta, batch, steps):
+def train_at(model, theta, batch, steps, initial="glorot_uniform"):
     """Train a fresh critic for a theta; returns the estimate on the even sample."""
+    initial = keras.initializers.get(initial)
     for variable in model.critic_optimizer.variables:
         if variable.name != "learning_rate":
             variable.assign(tf.zeros_like(variable.value))
     for layer in model.critic.layers:
         if isinstance(layer, keras.layers.Dense):
-            layer.kernel.assign(keras.initializers.GlorotUniform()(layer.kernel.shape))
+            layer.kernel.assign(initial.clone()(layer.kernel.shape))
             layer.bias.assign(tf.zeros_like(layer.bias.value))
     model.step.assign(0)
     spec, x = points(model.spec.image.shape[-1])
     model.generator.layers[-1].theta.assign(theta)
-    model.fit(
-        Stream({"image": x}, spec, batch=batch), steps_per_epoch=steps, verbose=0
-    )
+    model.fit(Stream({"image": x}, spec, batch=batch), steps_per_epoch=steps, verbose=0)
     fake = x.copy()
     fake[..., 0] += theta
     # The same sample shifted: its own noise cancels.
@@ -130,22 +129,24 @@ def gradient_of_theta(model):
     return float(tape.gradient(loss, theta.value))
 
 
-@pytest.mark.slow
 def test_clipped_critic_on_parallel_lines():
     # A ReLU network with weights in [-c, c], n units in each of L layers, has slope
-    # at most c (n c)^L in one coordinate: 0.1 * 1.6^2.
+    # at most c (n c)^L in one coordinate: 0.1 * 1.6^2. From Glorot's weights units of
+    # both signs meet and half of them die: 34, 39 and 45 % of the bound in three
+    # runs of 3,000 steps. From positive weights the bound itself is reached.
     bound = 0.1 * (16 * 0.1) ** 2
     assert bound == pytest.approx(0.256)
     config = WGANConfig(latent_size=1, critic_steps=1, clip=0.1)
-    rate = keras.optimizers.RMSprop(schedule(2e-3, 3000), rho=0.99)
+    rate = keras.optimizers.RMSprop(schedule(4e-3, 1000), rho=0.99)
     model = model_of(WGAN, config, 2, [16, 16], rate, steps_per_execution=100)
+    positive = keras.initializers.RandomUniform(0.0, 0.1)
     for theta in (0.5, 1.0):
-        found = train_at(model, theta, batch=64, steps=3000)
+        found = train_at(model, theta, batch=64, steps=1000, initial=positive)
         largest = max(np.abs(w).max() for w in model.critic.get_weights())
         assert largest <= np.float32(0.1)
         # float32 means of numbers of size 1.
         assert found <= bound * theta + 1e-5
-        assert found >= 0.8 * bound * theta, (theta, found)
+        assert found >= 0.95 * bound * theta, (theta, found)
 
 
 @pytest.mark.slow
