@@ -417,7 +417,7 @@ def test_nobody_need_ask():
     model = build(Breaks)
     model.at = 3
     fit(model, 1050)
-    assert len(model._nonfinite) < 1000
+    assert len(model._host.nonfinite) < 1000
     assert model.nonfinite() == (3, "broken_maker_loss of generator")
 
 

@@ -1,5 +1,6 @@
 """Runs launchers as processes: forks of a warm one (see `warm`), or fresh ones."""
 
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -14,6 +15,8 @@ import time
 import numpy as np
 import pytest
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # so that nothing outlives tests that are themselves killed
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -139,6 +142,7 @@ class Launcher:
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 start_new_session=True,
+                preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
             )
         job = Job(process.pid, stdout, stderr, process.poll)
         self._jobs.append(job)

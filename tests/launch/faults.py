@@ -43,7 +43,7 @@ def kill_at_save(moment, number):
 
 
 def kill_at_replace(name, number):
-    """Die just before the `number`th file whose name contains `name` is put in place."""
+    """Die just before the `number`th file is put in place whose name has `name`."""
     replace, seen = os.replace, []
 
     def dying_replace(source, target):

@@ -4,11 +4,12 @@ Importing TensorFlow takes longer than most of the tests. A fork made before its
 operation is as good as a fresh process, but for Python's hash seed: what depends on
 that is tested with processes of their own.
 
-Reads one JSON object a line; answers {"started": pid} and, later, {"ended": [pid, code]}.
+Reads one JSON object a line; answers {"started": pid}, later {"ended": [pid, code]}.
 """
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import resource
@@ -17,6 +18,22 @@ import select
 import signal
 import sys
 import traceback
+
+# What commands import, but no module that defines flags; the first keeps them from
+# the network, as it does with tests.
+MODULES = [
+    "tests.conftest",
+    "keras",
+    "tensorboard.plugins.hparams.api",
+    "tensorflow_datasets",
+    "tfgen.callbacks",
+    "tfgen.data.prepared",
+    "tfgen.export",
+    "tfgen.models.classifier",
+    "tfgen.models.vae",
+    "tfgen.models.wgan",
+    "tfgen.workdir",
+]
 
 
 def serve():
@@ -82,18 +99,8 @@ def become(request):
 
 
 if __name__ == "__main__":
-    import tests.conftest  # noqa: F401  (no network here either)
-
-    # Whatever a command imports, but no module that defines flags.
-    import keras  # noqa: F401, I001
-    import tensorflow_datasets  # noqa: F401
-    import tfgen.callbacks
-    import tfgen.data.prepared
-    import tfgen.export
-    import tfgen.models.classifier
-    import tfgen.models.vae
-    import tfgen.models.wgan  # noqa: F401
-
+    for module in MODULES:
+        importlib.import_module(module)
     gc.freeze()  # or each fork's first collection would copy all of it
     _answer(ready=os.getpid())
     become(serve())
