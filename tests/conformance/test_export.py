@@ -38,7 +38,16 @@ def check(model, folder):
         assert again[key].tobytes() == value.tobytes()
 
 
-@pytest.mark.parametrize("name", harness.names())
+QUICK = ("vae", "classifier", harness.TOY)  # and wgan_gp, from two replicas
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name in harness.names()
+    ],
+)
 def test_export_equals_the_live_model(name, tmp_path):
     check(harness.train(harness.build(name), 2), tmp_path / "export")
 

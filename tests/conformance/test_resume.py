@@ -6,8 +6,7 @@ from tests.conformance import harness
 from tfgen.core import checkpoint
 
 BEFORE, AFTER = 3, 3
-QUICK = [("vae", 1, True), ("wgan_gp", 2, False), (harness.TOY, 1, False)]
-ALL = [(n, r, x) for n in harness.names() for r in (1, 2) for x in (False, True)]
+QUICK = [("vae", 1, True), ("wgan_gp", 2, False)]
 
 
 def check(cases, folder, strategy, timeout):
@@ -36,5 +35,7 @@ def test_a_fresh_process_goes_on_bitwise(tmp_path, two_replicas):
 
 
 @pytest.mark.slow
-def test_a_fresh_process_goes_on_bitwise_with_every_model(tmp_path, two_replicas):
-    check(ALL, tmp_path, two_replicas, timeout=1200)
+@pytest.mark.parametrize("name", harness.names())
+def test_every_model_goes_on_bitwise(name, tmp_path, two_replicas):
+    cases = [(name, replicas, xla) for replicas in (1, 2) for xla in (False, True)]
+    check(cases, tmp_path, two_replicas, timeout=400)

@@ -90,6 +90,14 @@ def test_xla_equals_plain_and_could_run_on_a_tpu(name):
         concrete = function.get_concrete_function(*inputs)
         assert list(graph_complaints(concrete)) == []
         assert hlo_complaints(function, inputs) == []
+    # On one device the optimizer's update is compiled as well.
+    assert {loss_fn.__name__ for loss_fn, *_ in compiled._programs} == set(specs)
+    for (loss_fn, *_), program in compiled._programs.items():
+        assert program._jit_compile
+        inputs = specs[loss_fn.__name__]
+        concrete = program.get_concrete_function(*inputs)
+        assert list(graph_complaints(concrete)) == []
+        assert hlo_complaints(program, inputs) == []
 
 
 def doubled(x):

@@ -357,7 +357,10 @@ def test_no_file_and_no_whole_file(pair, tmp_path):
     assert checkpoint.restore_newest(pair, tmp_path, pytest.fail) is None
     path(tmp_path, 1).write_bytes(b"")
     warnings = []
-    assert checkpoint.restore_newest(pair, tmp_path, warnings.append) is None
+    with pytest.raises(
+        BadInput, match="all checkpoints in .* are damaged; remove them"
+    ):
+        checkpoint.restore_newest(pair, tmp_path, warnings.append)
     assert len(warnings) == 1
 
 

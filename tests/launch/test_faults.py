@@ -154,8 +154,8 @@ def test_killed_at_random_moments(trials):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_in_a_save(trials, moment):
-    trials.killed(hook=["kill_at_save", moment, 2])
-    saved = 2 * SAVE_EVERY if moment == "after the rename" else SAVE_EVERY
+    trials.killed(hook=["kill_at_save", moment, 3])
+    saved = (3 if moment == "after the rename" else 2) * SAVE_EVERY
     assert trials.newest() == saved
     trials.finish(saved)
 

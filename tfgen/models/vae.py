@@ -175,7 +175,7 @@ class VAE(GenerativeModel):
         return total - tf.math.log(float(samples))
 
     def sample(self, num, seed=0, first=0):
-        """Return `num` images of mean pixels in [0, 1]; row i is of (seed, first + i)."""
+        """Return `num` images of mean pixels; row i is of (seed, first + i)."""
         z = noise.normal(seed, 0, "sample", num, [self.config.latent_size], first)
         return self.decode(z)
 
