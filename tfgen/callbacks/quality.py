@@ -48,21 +48,24 @@ class SampleQuality(AtSteps):
             sink(step, values)
 
 
-def real_images(stream, spec, limit=10_000, rows=500):
+def real_images(stream, spec, limit=10_000, part=500):
     """Return a stream's images as a model of `spec` sees them, uint8 `[n, h, w, c]`.
 
     Args:
         stream: Where they come from.
         spec: The model's, whose size they are brought to.
-        limit: At most this many, the first ones.
-        rows: Images at a time.
+        limit: At most this many, drawn at random, always the same ones: data are
+            often sorted by class.
+        part: Images at a time.
     """
     adapt, _ = adapter(stream.spec, spec)
-    parts = [
-        to_uint8(adapt(batch)["image"].numpy(), spec.image)
-        for batch in stream.batches(rows, limit)
-    ]
-    return np.concatenate(parts)
+    rows = np.sort(np.random.default_rng(0).permutation(len(stream))[:limit])
+    images = []
+    for first in range(0, len(rows), part):
+        chosen = rows[first : first + part]
+        batch = {name: array[chosen] for name, array in stream.arrays.items()}
+        images.append(to_uint8(adapt(batch)["image"].numpy(), spec.image))
+    return np.concatenate(images)
 
 
 def sample_images(model, num, seed=0, rows=500):
