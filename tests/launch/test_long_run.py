@@ -9,6 +9,7 @@ from tests.synthetic import stream
 from tfgen import callbacks
 from tfgen.callbacks.steps import AtSteps
 
+SLOW = pytest.mark.slow
 STEPS, WARM = 2000, 500
 
 
@@ -26,7 +27,7 @@ class Witness(AtSteps):
             self.bytes[step] = pages * resource.getpagesize()
 
 
-@pytest.mark.parametrize("name", ["wgan_gp", "vae"])
+@pytest.mark.parametrize("name", ["wgan_gp", pytest.param("vae", marks=SLOW)])
 def test_nothing_piles_up(tmp_path, name):
     import tfgen
 

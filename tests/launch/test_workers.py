@@ -68,11 +68,6 @@ def _workers_of(parent):
     return {_index_of(int(pid)): int(pid) for pid in children.split()}
 
 
-DIES = pytest.mark.parametrize(
-    "dies", [1, pytest.param(0, marks=pytest.mark.slow)], ids=["other", "chief"]
-)
-
-
 def _assert_resumed(ended, saved, unbroken):
     assert ended.code == 0, ended.stderr
     assert ended.json["resumed_from"] == saved
@@ -84,7 +79,8 @@ def _newest(workdir):
     return max(int(path.stem[5:]) for path in (workdir / "checkpoints").glob("*.npz"))
 
 
-@DIES
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [0, 1], ids=["chief", "other"])
 def test_cluster_loses_a_worker(launcher, given, unbroken, tmp_path, dies):
     given = [*given, f"--workdir={tmp_path}"]
     jobs = _start_both(launcher, *given, hook=["slow_steps", 0.02])
@@ -101,7 +97,9 @@ def test_cluster_loses_a_worker(launcher, given, unbroken, tmp_path, dies):
     _assert_resumed(chief, saved, unbroken)
 
 
-@DIES
+@pytest.mark.parametrize(
+    "dies", [1, pytest.param(0, marks=pytest.mark.slow)], ids=["other", "chief"]
+)
 def test_local_workers_lose_one(launcher, given, unbroken, tmp_path, dies):
     given = [*given, "--local_workers=2", f"--workdir={tmp_path}"]
     job = launcher.start_fresh(*given)

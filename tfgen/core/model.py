@@ -64,7 +64,9 @@ class GenerativeModel(keras.Model):
         self._functions, self._programs = {}, {}
         self._tracing = threading.local()  # replicas are traced in threads
         # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
-        self._host = types.SimpleNamespace(guarded=(), nonfinite=[], steps_run=0)
+        self._host = types.SimpleNamespace(
+            guarded=(), nonfinite=[], steps_run=0, log_every=1
+        )
         for name, network in networks.items():
             setattr(self, name, network)
         self.built = True
@@ -319,6 +321,15 @@ class GenerativeModel(keras.Model):
         return None if step == tf.int64.max else (step, name)
 
     @property
+    def log_every(self):
+        """Steps between the logs handed to callbacks; may change during `fit`."""
+        return self._host.log_every
+
+    @log_every.setter
+    def log_every(self, steps):
+        self._host.log_every = steps
+
+    @property
     def steps_done(self):
         """How many training steps the weights have seen, a Python int."""
         return int(self.step.value.numpy())
@@ -446,7 +457,7 @@ class GenerativeModel(keras.Model):
             return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
 
         run = self._graph(execution)
-        host, length, log_every = self._host, self.steps_per_execution, self.log_every
+        host, length = self._host, self.steps_per_execution
 
         def train_function(iterator):
             logs, nonfinite = run(iterator)
@@ -454,7 +465,7 @@ class GenerativeModel(keras.Model):
             if len(host.nonfinite) == 1000:  # nobody asks: keep what they say
                 host.nonfinite = [tf.reduce_min(tf.stack(host.nonfinite), axis=0)]
             host.steps_run += length
-            return logs if host.steps_run % log_every < length else {}
+            return logs if host.steps_run % host.log_every < length else {}
 
         self.train_function = train_function
 
