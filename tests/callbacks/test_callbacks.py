@@ -69,7 +69,7 @@ def broken(**options):
     return model
 
 
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_guard_stops_and_names_step_and_loss(xla):
     with pytest.raises(Stopped, match="step 5: broken_maker_loss of generator is not"):
         fit(broken(xla=xla), 10, callbacks.NaNGuard())

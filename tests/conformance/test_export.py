@@ -38,7 +38,7 @@ def check(model, folder):
         assert again[key].tobytes() == value.tobytes()
 
 
-QUICK = ("vae", "classifier", harness.TOY)  # and wgan_gp, from two replicas
+QUICK = ("vae", "classifier", harness.TOY)  # and wgan_gp from two replicas
 
 
 @pytest.mark.parametrize(

@@ -119,10 +119,8 @@ def test_a_sum_in_place_of_the_mean_is_seen(name, two_replicas, monkeypatch):
     assert harness.difference(start, shards, pair) > 0.5
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["wgan", *(pytest.param(n, marks=pytest.mark.slow) for n in ["vae", "wgan_gp"])],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vae", "wgan", "wgan_gp"])
 def test_own_optimizers_agree_too(name, two_replicas):
     results = []
     for strategy in (two_replicas, None):

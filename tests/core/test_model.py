@@ -449,7 +449,9 @@ def test_a_nonfinite_step_is_undone_as_a_whole(way, two_replicas):
 # Precision --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["vae", "wgan_gp"])
+@pytest.mark.parametrize(
+    "name", ["wgan_gp", pytest.param("vae", marks=pytest.mark.slow)]
+)
 def test_bfloat16_trains(name):
     losses = {}
     for precision in ("float32", "bfloat16"):
