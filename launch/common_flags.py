@@ -9,6 +9,7 @@ import sys
 from absl import flags
 
 from tfgen.core.errors import BadInput, Stopped
+from tfgen.workdir import Workdir
 
 from . import local_workers
 
@@ -21,6 +22,19 @@ def define_run():
     """Define the flags that name a run and its checkpoint."""
     flags.DEFINE_string("workdir", None, "Folder of the run.")
     flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
+
+
+def load_run():
+    """Return (Workdir, its config.json, the model) of --workdir and --checkpoint."""
+    if FLAGS.workdir is None:
+        raise BadInput("--workdir is needed: the folder of a training")
+    workdir = Workdir(FLAGS.workdir)
+    run = workdir.require_config()
+    workdir.find_checkpoint(FLAGS.checkpoint)  # before TensorFlow is imported
+
+    import tfgen
+
+    return workdir, run, tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
 
 
 def run(main, argv=None):

@@ -14,7 +14,7 @@ import time
 from absl import flags
 
 from tfgen.core.errors import BadInput
-from tfgen.workdir import Workdir, write_json
+from tfgen.workdir import write_json
 
 from . import common_flags, held_out
 
@@ -39,15 +39,7 @@ flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie; none: as traine
 
 def main():
     """Evaluate as the flags say; returns the JSON line's dict."""
-    if FLAGS.workdir is None:
-        raise BadInput("--workdir is needed: the folder of a training")
-    workdir = Workdir(FLAGS.workdir)
-    run = workdir.require_config()
-    workdir.find_checkpoint(FLAGS.checkpoint)
-
-    import tfgen
-
-    model = tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    workdir, run, model = common_flags.load_run()
     chosen = choose(model, FLAGS.metrics)
     data = held_out.load(run, FLAGS.data_dir)
     evaluation = Evaluation(model, data, Progress())

@@ -7,9 +7,6 @@ The last line on stdout is one JSON object.
 
 from absl import flags
 
-from tfgen.core.errors import BadInput
-from tfgen.workdir import Workdir
-
 from . import common_flags
 
 FLAGS = flags.FLAGS
@@ -20,15 +17,9 @@ flags.DEFINE_string("out", None, "Folder to write; none: WORKDIR/export.")
 
 def main():
     """Export as the flags say; returns the JSON line's dict."""
-    if FLAGS.workdir is None:
-        raise BadInput("--workdir is needed: the folder of a training")
-    workdir = Workdir(FLAGS.workdir)
-    run = workdir.require_config()
-    workdir.find_checkpoint(FLAGS.checkpoint)
-
     import tfgen
 
-    model = tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    workdir, run, model = common_flags.load_run()
     folder = FLAGS.out or str(workdir.export)
     tfgen.export(model, folder)
     return {

@@ -92,15 +92,11 @@ def _open():
         exported = load(FLAGS.saved_model)
         calls = {name: getattr(exported, name) for name in exported.names}
         return Source(exported.description, calls)
-    workdir = Workdir(FLAGS.workdir)
-    run = workdir.require_config()
-    workdir.find_checkpoint(FLAGS.checkpoint)
-
     import tensorflow as tf
 
     import tfgen
 
-    model = tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    _, run, model = common_flags.load_run()
     endpoints = tfgen.export.named_endpoints(model)
     description = {
         "model": run["model"],

@@ -193,8 +193,11 @@ def test_networks_alone(pair, saved):
         else:
             for value in values:
                 np.testing.assert_array_equal(value, wanted[name][0], err_msg=name)
-    with pytest.raises(BadInput, match="does not fit this model: generator/000.kernel"):
-        checkpoint.restore_networks(build(units=7), path(saved))
+    wider = build(units=7)
+    before = copies(wider)
+    with pytest.raises(BadInput, match="generator/000.kernel is .*wanted"):
+        checkpoint.restore_networks(wider, path(saved))
+    assert_same(before, copies(wider))
 
 
 # What is refused --------------------------------------------------------------
@@ -257,6 +260,16 @@ def test_another_format_is_refused(pair, saved, tmp_path):
         checkpoint.restore(pair, path(tmp_path))
 
 
+@pytest.mark.parametrize("field", ["names", "local", "replicas", "step"])
+def test_a_header_without_a_field_is_refused(pair, saved, tmp_path, field):
+    header, arrays = checkpoint.read(path(saved))
+    del header[field]
+    with open(path(tmp_path), "wb") as file:
+        checkpoint._write(file, header, arrays)
+    with pytest.raises(BadInput, match="its header lacks fields"):
+        checkpoint.restore(pair, path(tmp_path))
+
+
 def test_a_foreign_archive_is_refused(pair, tmp_path):
     np.savez(path(tmp_path), image=np.zeros(3))
     with pytest.raises(BadInput, match="is not a tfgen checkpoint"):
@@ -298,7 +311,8 @@ def test_what_is_no_checkpoint_is_damaged_and_not_run(pair, tmp_path, write):
 def test_truncation_and_flipped_bits_are_seen(tmp_path):
     # A small file, so that every byte of it can be hit.
     arrays = {"step": np.int64(1), "a/000.kernel": np.arange(6, dtype="f4")}
-    header = {"format": checkpoint.FORMAT, "local": [], "names": sorted(arrays)}
+    header = {"format": checkpoint.FORMAT, "step": 1, "replicas": 1, "local": []}
+    header["names"] = sorted(arrays)
     file = path(tmp_path)
     with open(file, "wb") as opened:
         checkpoint._write(opened, header, arrays)
@@ -371,7 +385,7 @@ def test_the_newest_are_kept_and_those_asked_for(tmp_path):
 
 
 def test_only_checkpoints_are_counted(tmp_path):
-    for name in ("step_000000007.partial", "step_x.npz", "step_.npz", "best.json"):
+    for name in ("step_x.partial", "step_x.npz", "step_.npz", "best.json"):
         (tmp_path / name).write_text("")
     assert checkpoint.steps(tmp_path) == []
     path(tmp_path, 10**9).write_text("")  # more digits than usual
@@ -409,10 +423,10 @@ def test_a_kill_leaves_a_whole_newest(tmp_path, moment):
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     wanted = 2 if moment in AFTER_THE_RENAME else 1
     assert newest_content(tmp_path) == wanted
-    # The next process is not in the way of what the killed one left.
-    checkpoint.save(FakeModel(2), tmp_path, keep=1)
-    assert newest_content(tmp_path) == 2
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["step_000000002.npz"]
+    # What the killed process left is cleared by the next save, whatever its step.
+    checkpoint.save(FakeModel(3), tmp_path, keep=1)
+    assert newest_content(tmp_path) == 3
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["step_000000003.npz"]
 
 
 @pytest.mark.parametrize("moment", BEFORE_THE_RENAME)

@@ -124,6 +124,20 @@ def test_an_unknown_optimizer_is_named():
         build(critc_optimizer=keras.optimizers.SGD())
 
 
+def test_an_optimizer_from_outside_the_strategy_is_refused(two_replicas):
+    outside = keras.optimizers.SGD()
+    with pytest.raises(ValueError, match="critic_optimizer was made outside the"):
+        build(strategy=two_replicas, critic_optimizer=outside)
+    with two_replicas.scope():
+        inside = keras.optimizers.SGD()
+    build(strategy=two_replicas, critic_optimizer=inside)
+
+
+def test_a_method_that_keras_would_overwrite_is_refused():
+    with pytest.raises(TypeError, match="Wrong.loss: Keras sets an attribute of this"):
+        type("Wrong", (Stock,), {"loss": lambda self: 0.0})
+
+
 def test_one_optimizer_can_be_replaced():
     model = build(critic_optimizer=keras.optimizers.SGD(1e-30))
     before = [weight.numpy() for weight in model.critic.trainable_variables]

@@ -405,6 +405,11 @@ def _instead_of(name, text=None):
     return damage
 
 
+def _link_to_itself(run):
+    (run / "config.json").unlink()
+    (run / "config.json").symlink_to("config.json")
+
+
 DAMAGE = {
     "config.json is text": (2, _config(b"model: vae\n"), ["config.json"]),
     "config.json is bytes": (2, _config(bytes(range(256))), ["config.json"]),
@@ -418,6 +423,7 @@ DAMAGE = {
     "config.json of an unknown model": (2, _rewrite(model="veil"), ["'veil'"]),
     "config.json with a word as batch": (2, _rewrite(batch="x"), ["batch"]),
     "config.json is a folder": (1, _instead_of("config.json"), ["config.json"]),
+    "config.json is a link to itself": (1, _link_to_itself, ["config.json"]),
     "checkpoints is a file": (2, _instead_of("checkpoints", b""), ["not a folder"]),
     "all checkpoints truncated": (
         2,

@@ -101,6 +101,8 @@ def save(model, folder, keep=3, keep_also=()):
         os.fsync(file.fileno())
     os.replace(partial, final)
     _flush_folder(folder)
+    for killed in pathlib.Path(folder).glob("step_*.partial"):
+        killed.unlink(missing_ok=True)
     # Later ones are damaged, or this step would not have been reached from before.
     earlier = [saved for saved in steps(folder) if saved <= step]
     for old in steps(folder):
@@ -148,12 +150,15 @@ def read(path):
             raise Damaged(f"{path} is damaged ({error})") from error
     try:
         header = json.loads(arrays.pop(_HEADER).tobytes())
-        written_as, names = header["format"], header.get("names")
-    except (KeyError, TypeError, ValueError):
+        written_as = header["format"]
+        complete = {"step", "replicas", "local", "names"} <= header.keys()
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise BadInput(f"{path} is not a tfgen checkpoint") from None
     if written_as != FORMAT:
         raise BadInput(f"{path} has format {written_as}; this version reads {FORMAT}")
-    if names != sorted(arrays):  # the zip's directory has no checksum
+    if not complete:
+        raise BadInput(f"{path} is not a tfgen checkpoint: its header lacks fields")
+    if header["names"] != sorted(arrays):  # the zip's directory has no checksum
         raise Damaged(f"{path} is damaged (its values are not those it lists)")
     return header, arrays
 
@@ -224,17 +229,20 @@ def restore_networks(model, path):
         header, arrays = read(path)
     except Damaged as error:
         raise BadInput(str(error)) from None
-    state, saved_local = model.state(), set(header["local"])
+    state = {
+        name: variable
+        for name, variable in model.state().items()
+        if name.split("/")[0] in model.networks
+    }
+    values = {name: arrays[name] for name in state.keys() & arrays.keys()}
+    for name in values.keys() & set(header["local"]):
+        values[name] = values[name][0]
+    shapes = {name: tuple(variable.shape) for name, variable in state.items()}
+    if problems := _differences(shapes, values, set()):
+        raise BadInput(f"{path} does not fit this model: {problems}")
     with model.distribute_strategy.scope():
         for name, variable in state.items():
-            if name.split("/")[0] not in model.networks:
-                continue
-            value = arrays.get(name)
-            if value is not None and name in saved_local:
-                value = value[0]
-            if value is None or value.shape != tuple(variable.shape):
-                raise BadInput(f"{path} does not fit this model: {name}")
-            variable.assign(value)
+            variable.assign(values[name])
     model.separate_seeds(1)  # all replicas have just got the same
 
 

@@ -155,7 +155,10 @@ class VAE(GenerativeModel):
         return joint - posterior.log_prob(z)
 
     def log_prob(self, images, samples=100):
-        """Return the IWAE bound of log p(x), `[rows]`, nats, with fixed noise."""
+        """Return the IWAE bound of log p(x), `[rows]`, nats, with fixed noise.
+
+        Images are taken as they come: with `pixels=binarised` give binary ones.
+        """
         rows = tf.shape(images)[0]
 
         def add(number, total):

@@ -1,0 +1,236 @@
+"""How Keras' `fit` and `evaluate` run a model's steps on replicas and under XLA.
+
+Keras compiles and reduces everything inside one jitted function, which fails with
+XLA on several replicas and with any scalar log on several workers. Here the whole
+step is a plain graph that runs a function on each replica and averages what it
+returns; what XLA compiles lies inside it (`GenerativeModel.gradients`, `descend`).
+"""
+
+import threading
+import types
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgen.core.spec import adapter
+
+
+class Trainer(keras.Model):
+    """The loop's side of a model: `fit`, `evaluate`, and what they report.
+
+    Args:
+        spec: `DataSpec` of the batches `train_step` receives.
+    """
+
+    updates_per_step = 1  # batches of fresh rows that one train_step consumes
+
+    def __init__(self, spec):
+        super().__init__(name=type(self).__name__.lower())
+        self.spec = spec
+        self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
+        self.undo_nonfinite = False
+        self.traces = {}  # graph name -> how often it was traced
+        self._adapt = lambda batch: batch
+        self._tracing = threading.local()  # replicas are traced in threads
+        # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
+        self._host = types.SimpleNamespace(
+            guarded=(), nonfinite=[], steps_run=0, log_every=1
+        )
+
+    def feed_from(self, source):
+        """Accept raw batches of `source`; returns what is done to them, in words."""
+        self._adapt, description = adapter(source, self.spec)
+        return description
+
+    def nonfinite(self):
+        """Return (step, "loss of network") of the first NaN or infinity since asked.
+
+        None if there was none. Waits for the device; steps count from 0.
+        """
+        if not self._host.nonfinite:
+            return None
+        first = np.min([steps.numpy() for steps in self._host.nonfinite], axis=0)
+        self._host.nonfinite.clear()
+        # Of several in one step, the first update: it has broken the others.
+        found = zip(first.tolist(), self._host.guarded, strict=True)
+        step, name = min(found, key=lambda pair: pair[0])
+        return None if step == tf.int64.max else (step, name)
+
+    @property
+    def log_every(self):
+        """Steps between the logs handed to callbacks; may change during `fit`."""
+        return self._host.log_every
+
+    @log_every.setter
+    def log_every(self, steps):
+        self._host.log_every = steps
+
+    @property
+    def steps_done(self):
+        """How many training steps the weights have seen, a Python int."""
+        return int(self.step.value.numpy())
+
+    def fit(self, x=None, *args, validation_data=None, validation_steps=None, **kwargs):
+        """As `keras.Model.fit`; also takes tfgen streams, and starts at `self.step`."""
+        self._host.steps_run = self.steps_done
+        if hasattr(x, "dataset"):
+            x = self._dataset(x, start=self._host.steps_run)
+            kwargs.setdefault("shuffle", False)
+        if hasattr(validation_data, "dataset"):
+            validation_steps = validation_steps or _full_batches(validation_data)
+            validation_data = self._dataset(validation_data, start=0, updates=1)
+        return super().fit(
+            x,
+            *args,
+            validation_data=validation_data,
+            validation_steps=validation_steps,
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, *args, steps=None, **kwargs):
+        """As `keras.Model.evaluate`; also takes tfgen streams."""
+        if hasattr(x, "dataset"):
+            steps = steps or _full_batches(x)
+            x = self._dataset(x, start=0, updates=1)
+        return super().evaluate(x, *args, steps=steps, **kwargs)
+
+    def _dataset(self, stream, start, updates=None):
+        if not hasattr(stream, "dataset"):
+            return stream
+        self.feed_from(stream.spec)
+        return stream.dataset(
+            strategy=self.distribute_strategy,
+            updates=updates or self.updates_per_step,
+            start=start,
+        )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing to build: Keras would take a batch and call the model on it."""
+
+    def make_train_function(self, force=False):
+        """Build the function `fit` calls: `steps_per_execution` steps, then logs."""
+        if self.train_function is not None and not force:
+            return
+        names = []
+
+        def replica_step(batch):
+            self._begin(lambda: self.step.value)
+            before = self._snapshot() if self.undo_nonfinite else ()
+            logs = self.train_step(self._adapt(batch))
+            health = self._tracing.health.items()
+            logs = {**logs, **{f"health/{name}": value for name, value in health}}
+            flags = self._tracing.finite
+            finite = tf.stack([tf.cast(flag, tf.float32) for flag in flags.values()])
+            self._restore_unless_finite(before, finite)
+            self.step.assign_add(1)
+            names[:], self._host.guarded = logs, tuple(flags)
+            return tf.stack(list(logs.values())), finite
+
+        def step(iterator):
+            position = tf.identity(self.step.value)
+            logs, finite = self._mean(replica_step, next(iterator))
+            return logs, tf.where(finite < 1.0, position, tf.int64.max)
+
+        def execution(iterator):
+            self._count_trace("train_function")
+            logs, nonfinite = step(iterator)
+            if self.steps_per_execution > 1:
+
+                def body(count, _, earlier):
+                    logs, nonfinite = step(iterator)
+                    return count + 1, logs, tf.minimum(earlier, nonfinite)
+
+                _, logs, nonfinite = tf.while_loop(
+                    lambda count, *_: count < self.steps_per_execution,
+                    body,
+                    (1, logs, nonfinite),
+                )
+            return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
+
+        run = self._graph(execution)
+        host, length = self._host, self.steps_per_execution
+
+        def train_function(iterator):
+            logs, nonfinite = run(iterator)
+            host.nonfinite.append(nonfinite)
+            if len(host.nonfinite) == 1000:  # nobody asks: keep what they say
+                host.nonfinite = [tf.reduce_min(tf.stack(host.nonfinite), axis=0)]
+            host.steps_run += length
+            return logs if host.steps_run % host.log_every < length else {}
+
+        self.train_function = train_function
+
+    def make_test_function(self, force=False):
+        """Build the function `evaluate` calls; its logs are means over all batches."""
+        if self.test_function is not None and not force:
+            return
+        names = []
+
+        def execution(iterator, position):
+            self._count_trace("test_function")
+
+            def replica_step(batch):
+                self._begin(lambda: position)
+                logs = self.test_step(self._adapt(batch))
+                names[:] = logs
+                return tf.stack(list(logs.values()))
+
+            return self._mean(replica_step, next(iterator))
+
+        run = self._graph(execution)
+
+        def test_function(iterator):
+            for _ in range(self.steps_per_execution):
+                position = tf.constant(self._test_batches, tf.int64)
+                self._test_total += run(iterator, position)
+                self._test_batches += 1
+            means = tf.unstack(self._test_total / self._test_batches)
+            return dict(zip(names, means, strict=True))
+
+        self.test_function = test_function
+
+    def reset_metrics(self):
+        """Start the means of `evaluate` afresh."""
+        super().reset_metrics()
+        self._test_total, self._test_batches = 0.0, 0
+
+    def _begin(self, clock):
+        """Start a step: noise is keyed by `clock()`; nothing is drawn or reported."""
+        self._tracing.clock = clock
+        self._tracing.drawn, self._tracing.finite = set(), {}
+        self._tracing.health = {}
+
+    def _mean(self, replica_fn, batch):
+        """Run `replica_fn(batch)` on every replica; mean of what it returns."""
+        strategy = self.distribute_strategy
+        returned = strategy.run(replica_fn, args=(batch,))
+        return tf.nest.map_structure(
+            lambda value: strategy.reduce("MEAN", value, axis=None), returned
+        )
+
+    def _snapshot(self):
+        variables = [v for name, v in self.state().items() if name != "step"]
+        return [(variable, tf.identity(variable.value)) for variable in variables]
+
+    def _restore_unless_finite(self, before, finite):
+        if not before:
+            return
+        finite = tf.reduce_min(finite)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            context = tf.distribute.get_replica_context()
+            finite = context.all_reduce(tf.distribute.ReduceOp.MEAN, finite)
+        for variable, old in before:
+            variable.assign(tf.where(finite >= 1.0, variable.value, old))
+
+    def _count_trace(self, name):
+        self.traces[name] = self.traces.get(name, 0) + 1
+
+    def _graph(self, function, xla=None):
+        if self.run_eagerly:
+            return function
+        return tf.function(function, jit_compile=xla, autograph=False)
+
+
+def _full_batches(stream):
+    return max(1, len(stream) // stream.batch)
