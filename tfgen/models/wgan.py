@@ -196,9 +196,9 @@ class WGANGP(WGAN):
     PRESETS = {
         "paper": {},
         "small": {
-            "critic_steps": 3,
+            "critic_steps": 2,
             "learning_rate": 5e-4,
-            "average_decay": 0.99,
+            "average_decay": 0.995,
             "channels": 32,
             "kernel": 4,
             "norm": "batch",
