@@ -53,6 +53,7 @@ flags.DEFINE_integer("histogram_every", 0, "Of all weights.", lower_bound=0)
 flags.DEFINE_enum("resume", "auto", ["auto", "never", "must"], "From the workdir.")
 flags.DEFINE_string("init_from", None, "Workdir whose networks to start from.")
 flags.DEFINE_enum("on_nan", "stop", ["stop", "skip"], "What a NaN does.")
+flags.DEFINE_enum("on_alarm", "log", ["log", "stop"], "What a health alarm does.")
 flags.DEFINE_string("profile", None, "FIRST:LAST steps to profile.")
 flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
 
@@ -298,7 +299,7 @@ def _train(workdir, config, strategy, profile):
         "executed": executed,
         "seconds": round(time.monotonic() - started, 3),
         "examples_per_second": round(rate, 1),
-        **{name: float(value) for name, value in logs.items()},
+        **logs,
         "state_sha256": sha256,
         "workdir": str(workdir.path),
     }
@@ -347,6 +348,9 @@ def _fit(model, data, workdir, profile, chief):
     )
     saver.before = [guard.look]
     each = [guard]
+    health = callbacks.Health(FLAGS.on_alarm)
+    if model.reports_health and (chief or FLAGS.on_alarm == "stop"):
+        each.append(health)
     if chief:
         table = callbacks.CSVLog(workdir.metrics)
         board = callbacks.TensorBoard(
@@ -391,7 +395,8 @@ def _fit(model, data, workdir, profile, chief):
         verbose=0,
         callbacks=[*each, saver],
     )
-    return progress.logs, progress.examples_per_second, saver.signal
+    logs = progress.logs | ({"alarms": health.raised} if model.reports_health else {})
+    return logs, progress.examples_per_second, saver.signal
 
 
 def _keep_best(workdir, saver, best, chief):

@@ -33,9 +33,13 @@ def shard_gradients(model, shards):
     whole = model.gradients
 
     def gradients(loss_fn, networks, *inputs):
-        assert all(x.shape[0] == harness.BATCH for x in inputs)
-        parts = zip(*(tf.split(x, shards) for x in inputs), strict=True)
-        results = [whole(loss_fn, networks, *part) for part in parts]
+        flat = tf.nest.flatten(inputs)
+        assert all(x.shape[0] == harness.BATCH for x in flat)
+        parts = zip(*(tf.split(x, shards) for x in flat), strict=True)
+        results = [
+            whole(loss_fn, networks, *tf.nest.pack_sequence_as(inputs, part))
+            for part in map(list, parts)
+        ]
         return tf.nest.map_structure(lambda *x: tf.add_n(x) / shards, *results)
 
     model.gradients = gradients

@@ -33,7 +33,9 @@ def record_inputs(model):
     whole, specs = model.gradients, {}
 
     def gradients(loss_fn, networks, *inputs):
-        specs[loss_fn.__name__] = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
+        specs[loss_fn.__name__] = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), list(inputs)
+        )
         return whole(loss_fn, networks, *inputs)
 
     model.gradients = gradients

@@ -4,6 +4,7 @@ All are Keras callbacks for `fit`; each acts at training steps, not epochs.
 """
 
 from tfgen.callbacks.guard import NaNGuard
+from tfgen.callbacks.health import Health
 from tfgen.callbacks.logs import CSVLog, Progress
 from tfgen.callbacks.pictures import SampleGrid, grid
 from tfgen.callbacks.quality import SampleQuality
@@ -14,6 +15,7 @@ from tfgen.callbacks.validation import Validation
 __all__ = [
     "CSVLog",
     "Checkpoints",
+    "Health",
     "NaNGuard",
     "Progress",
     "SampleGrid",

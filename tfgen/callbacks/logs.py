@@ -45,7 +45,9 @@ class Progress(AtSteps):
 
     def at(self, step, logs):
         """Draw the bar at most ten times a second, a line when due."""
-        self.logs = logs or self.logs
+        # Those of a group, health/..., are for TensorBoard.
+        losses = {k: float(v) for k, v in logs.items() if "/" not in k}
+        self.logs = losses or self.logs
         now = time.monotonic()
         if self.first is None:
             self.first = (step, now)
@@ -57,7 +59,7 @@ class Progress(AtSteps):
         rate = done / elapsed if done else 0.0
         self.examples_per_second = rate * self.rows
         left = _clock((self.total - step) / rate) if rate else "--:--"
-        losses = "  ".join(f"{k} {float(v):.4g}" for k, v in self.logs.items())
+        losses = "  ".join(f"{k} {v:.4g}" for k, v in self.logs.items())
         text = f"step {step}/{self.total}  {rate:.3g} steps/s  {left} left  {losses}"
         if not self.bar:
             print(text, file=sys.stderr, flush=True)

@@ -19,10 +19,26 @@ def gradient_penalty(critic, real, fake, mix):
         fake: Like `real`.
         mix: Uniform on [0, 1), one number a row: `[rows, 1, ...]`.
     """
-    between = fake + mix * (real - fake)
-    gradient = _input_gradient(critic, between)
-    norm = tf.sqrt(_squared_norm(gradient) + _UNDER_ROOT)
-    return tf.reduce_mean(tf.square(norm - 1.0))
+    return unit_gradient(critic, fake + mix * (real - fake))
+
+
+def unit_gradient(network, inputs):
+    """Return E (||grad_x network(x)||_2 - 1)^2 at x = inputs, `[rows, ...]`."""
+    squared = _squared_norm(_input_gradient(network, inputs))
+    return tf.reduce_mean(tf.square(tf.sqrt(squared + _UNDER_ROOT) - 1.0))
+
+
+def r1(discriminator, real):
+    """Return E ||grad_x discriminator(x)||_2^2 at real rows `[rows, ...]`.
+
+    Mescheder, Geiger and Nowozin 2018, eq. 9, without its factor gamma / 2.
+    """
+    return tf.reduce_mean(_squared_norm(_input_gradient(discriminator, real)))
+
+
+def r2(discriminator, fake):
+    """Return E ||grad_x discriminator(x)||_2^2 at fake rows; eq. 10 there."""
+    return r1(discriminator, fake)
 
 
 def _input_gradient(network, inputs):

@@ -8,6 +8,15 @@ from tfgen.core.errors import BadInput
 
 MODELS = {
     "vae": "tfgen.models.vae:VAE",
+    "gan": "tfgen.models.gan:GAN",
+    "gan_simultaneous": "tfgen.models.gan:SimultaneousGAN",
+    "hinge_gan": "tfgen.models.gan_variants:HingeGAN",
+    "least_squares_gan": "tfgen.models.gan_variants:LeastSquaresGAN",
+    "relativistic_gan": "tfgen.models.gan_variants:RelativisticGAN",
+    "dragan": "tfgen.models.gan_variants:DRAGAN",
+    "dcgan": "tfgen.models.dcgan:DCGAN",
+    "cgan": "tfgen.models.cgan:CGAN",
+    "cgan_convolutional": "tfgen.models.cgan:ConvolutionalCGAN",
     "wgan": "tfgen.models.wgan:WGAN",
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",

@@ -24,7 +24,7 @@ import tensorflow as tf
 from tfgen.core import noise
 from tfgen.core.config import Config, option
 from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
-from tfgen.losses import adversarial, penalties
+from tfgen.losses import adversarial, health, penalties
 from tfgen.networks import convolutional, dense
 
 
@@ -95,6 +95,8 @@ class WGAN(GenerativeModel):
         },
     }
 
+    reports_health = True
+
     def __init__(self, config, spec, generator, critic):
         super().__init__(config, spec, generator=generator, critic=critic)
         self.updates_per_step = config.critic_steps
@@ -125,7 +127,7 @@ class WGAN(GenerativeModel):
         rows = updates[0].shape[0]
         for number, real in enumerate(updates):
             z = self.noise(f"critic_z/{number}", rows, [self.config.latent_size])
-            critic = self.descend(
+            _, critic = self.descend(
                 self.critic_loss, self.critic, self.critic_optimizer, real, z
             )
             self.clip_critic()
@@ -133,7 +135,7 @@ class WGAN(GenerativeModel):
         generator = self.descend(
             self.generator_loss, self.generator, self.generator_optimizer, z
         )
-        return self.track(wasserstein_estimate=-critic, generator_loss=generator)
+        return self.track(**critic, generator_loss=generator)
 
     def test_step(self, batch):
         """Return the estimate on held-out images."""
@@ -145,10 +147,19 @@ class WGAN(GenerativeModel):
         return self.track(wasserstein_estimate=estimate)
 
     def critic_loss(self, real, z):
-        """Return mean f(fake) - mean f(real)."""
+        """Return mean f(fake) - mean f(real), and reports."""
         fake = self.generator(z, training=True)
-        real, fake = self.critic(real, training=True), self.critic(fake, training=True)
-        return -adversarial.wasserstein_estimate(real, fake)
+        scores = self.critic(real, training=True), self.critic(fake, training=True)
+        reports = self.reports(scores, real, fake)
+        return -reports["wasserstein_estimate"], reports
+
+    def reports(self, scores, real, fake):
+        """Return what a critic update logs."""
+        return {
+            "wasserstein_estimate": adversarial.wasserstein_estimate(*scores),
+            **health.of_judgement(*scores),
+            **health.of_samples(real, fake),
+        }
 
     def generator_loss(self, z):
         """Return -mean f(fake)."""
@@ -240,14 +251,13 @@ class WGANGP(WGAN):
         return self.track(**critic, generator_loss=generator)
 
     def critic_loss(self, real, z, mix):
-        """Return mean f(fake) - mean f(real) + weight * penalty, and its parts."""
+        """Return mean f(fake) - mean f(real) + weight * penalty, and reports."""
         fake = self.generator(z, training=True)
         scores = self.critic(tf.concat([real, fake], axis=0), training=True)
-        estimate = adversarial.wasserstein_estimate(*tf.split(scores, 2))
+        reports = self.reports(tf.split(scores, 2), real, fake)
         penalty = penalties.gradient_penalty(self.critic, real, fake, mix)
-        loss = -estimate + self.config.penalty_weight * penalty
-        parts = {"wasserstein_estimate": estimate, "gradient_penalty": penalty}
-        return loss, parts
+        loss = self.config.penalty_weight * penalty - reports["wasserstein_estimate"]
+        return loss, {**reports, "gradient_penalty": penalty}
 
 
 def _images(config, spec):
@@ -268,7 +278,7 @@ def _generator(config, spec):
         config.channels,
         kernel=config.kernel,
         norm=config.norm,
-        initializer=_initializer(config),
+        **_start(config),
     )
 
 
@@ -281,10 +291,11 @@ def _critic(config, spec):
         config.channels,
         kernel=config.kernel,
         norm=config.critic_norm,
-        initializer=_initializer(config),
+        **_start(config),
     )
 
 
-def _initializer(config):
-    clipped = isinstance(config, WGANConfig)
-    return keras.initializers.RandomNormal(stddev=0.02) if clipped else "he_normal"
+def _start(config):
+    if isinstance(config, WGANConfig):
+        return convolutional.DCGAN_START
+    return {"initializer": "he_normal"}

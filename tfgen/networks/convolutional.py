@@ -9,9 +9,26 @@ halving.
 import keras
 
 from tfgen.core.errors import BadInput
+from tfgen.layers.spectral import SpectralConv2D, SpectralDense
+
+# Kernels N(0, 0.02), scales N(1, 0.02): Radford, Metz and Chintala 2015 and their code.
+DCGAN_START = {
+    "initializer": keras.initializers.RandomNormal(0.0, 0.02),
+    "scale_initializer": keras.initializers.RandomNormal(1.0, 0.02),
+}
 
 
-def generator(latent_size, image_shape, channels, *, kernel, norm, initializer):
+def generator(
+    latent_size,
+    image_shape,
+    channels,
+    *,
+    kernel,
+    norm,
+    initializer,
+    scale_initializer="ones",
+    first_norm="channels",
+):
     """Return z `[rows, latent_size]` -> images `[rows, h, w, c]` in [-1, 1].
 
     Args:
@@ -21,40 +38,62 @@ def generator(latent_size, image_shape, channels, *, kernel, norm, initializer):
         kernel: Side of the transposed convolutions.
         norm: "batch" or "none", after every layer but the last.
         initializer: Of every kernel.
+        scale_initializer: Of the factors of batch normalisation.
+        first_norm: "channels" or "features": whether the first normalisation has
+            statistics a channel, or one for each of its 4 x 4 x channels units, as in
+            DCGAN's own code.
     """
     sizes = _halvings(image_shape)
     width = channels * 2 ** (len(sizes) - 2)
     layer = _layer(norm, initializer)
+    normalise = _normaliser(norm, scale_initializer)
     z = keras.Input([latent_size], name="z")
     x = keras.layers.Dense(sizes[-1] ** 2 * width, **layer())(z)
+    if first_norm == "features":
+        x = normalise(x)
     x = keras.layers.Reshape([sizes[-1], sizes[-1], width])(x)
+    if first_norm == "channels":
+        x = normalise(x)
     for size in reversed(sizes[1:-1]):
-        x = keras.layers.ReLU()(_normalise(x, norm))
+        x = keras.layers.ReLU()(x)
         width //= 2
-        x = _double(x, width, kernel, size, layer)
-    x = keras.layers.ReLU()(_normalise(x, norm))
+        x = normalise(_double(x, width, kernel, size, layer))
+    x = keras.layers.ReLU()(x)
     x = _double(x, image_shape[-1], kernel, sizes[0], layer)
     images = keras.layers.Activation("tanh", dtype="float32")(x)
     return keras.Model(z, images, name="generator")
 
 
-def critic(image_shape, channels, *, kernel, norm, initializer, name="critic"):
+def critic(
+    image_shape,
+    channels,
+    *,
+    kernel,
+    norm,
+    initializer,
+    scale_initializer="ones",
+    name="critic",
+):
     """Return images `[rows, h, w, c]` in [-1, 1] -> scores `[rows, 1]`.
 
-    No sigmoid; as a discriminator its output is the logit. `norm` ("batch",
-    "layer" or "none") follows every convolution but the first.
+    No sigmoid; as a discriminator its output is the logit. `norm` "batch" or "layer"
+    follows every convolution but the first, "spectral" is of every kernel, or "none".
     """
     sizes = _halvings(image_shape)
     layer = _layer(norm, initializer)
+    normalise = _normaliser(norm, scale_initializer)
+    convolution, affine = keras.layers.Conv2D, keras.layers.Dense
+    if norm == "spectral":
+        convolution, affine = SpectralConv2D, SpectralDense
     images = x = keras.Input(image_shape, name="images")
     for depth in range(len(sizes) - 1):
-        x = keras.layers.Conv2D(
+        x = convolution(
             channels * 2**depth, kernel, strides=2, padding="same", **layer()
         )(x)
-        x = _normalise(x, norm) if depth else x
+        x = normalise(x) if depth else x
         x = keras.layers.LeakyReLU(0.2)(x)
     x = keras.layers.Flatten()(x)
-    scores = keras.layers.Dense(1, dtype="float32", **layer())(x)
+    scores = affine(1, dtype="float32", **layer())(x)
     return keras.Model(images, scores, name=name)
 
 
@@ -65,7 +104,7 @@ def _layer(norm, initializer):
     """
     initializer = keras.initializers.get(initializer)
     return lambda: {
-        "use_bias": norm == "none",
+        "use_bias": norm != "batch",
         "kernel_initializer": initializer.clone(),
     }
 
@@ -91,9 +130,19 @@ def _double(x, channels, kernel, size, layer):
     return keras.layers.Cropping2D([[0, excess]] * 2)(x) if excess else x
 
 
-def _normalise(x, norm):
-    if norm == "batch":
-        return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
-    if norm == "layer":
-        return keras.layers.LayerNormalization(axis=[1, 2, 3], epsilon=1e-5)(x)
-    return x
+def _normaliser(norm, scale_initializer):
+    """Return a function x -> x normalised."""
+    scale = keras.initializers.get(scale_initializer)
+
+    def normalise(x):
+        if norm == "batch":
+            layer = keras.layers.BatchNormalization(
+                momentum=0.9, epsilon=1e-5, gamma_initializer=scale.clone()
+            )
+        elif norm == "layer":
+            layer = keras.layers.LayerNormalization(axis=[1, 2, 3], epsilon=1e-5)
+        else:
+            return x
+        return layer(x)
+
+    return normalise

@@ -1,0 +1,131 @@
+"""Alarms: which reports sound them, and which models."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.synthetic import stream
+from tfgen import callbacks, models
+from tfgen.core.errors import Stopped
+
+HEALTHY = {
+    "discriminator_loss": 1.2,
+    "generator_loss": 0.9,
+    "health/real_accuracy": 0.8,
+    "health/fake_accuracy": 0.75,
+    "health/diversity": 0.9,
+    "health/generator_gradient_norm": 0.3,
+}
+WON = {
+    "discriminator_loss": 0.05,
+    "health/real_accuracy": 1.0,
+    "health/fake_accuracy": 1.0,
+}
+
+
+def sounded(reports, every=50, policy="log"):
+    """{alarm: step} after one report each `every` steps; and the last logs."""
+    health = callbacks.Health(policy)
+    health.begin(0)
+    for number, report in enumerate(reports):
+        logs = dict(report)
+        health.at(every * (number + 1), logs)
+    return health.raised, logs
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+@pytest.mark.parametrize(
+    ("alarm", "change"),
+    [
+        ("discriminator_won", WON),
+        ("collapse", {"health/diversity": 0.001}),
+        ("generator_gradient_vanished", {"health/generator_gradient_norm": 1e-6}),
+        ("diverged", {"generator_loss": -5e4}),
+    ],
+)
+def test_alarms_sound_when_a_condition_lasts(every, alarm, change):
+    before = [HEALTHY] * (200 // every)
+    sick = [HEALTHY | change] * (250 // every)
+    if alarm == "diverged":  # and grows
+        sick = [HEALTHY | {"generator_loss": -5e4 * (1 + n)} for n in range(len(sick))]
+    raised, logs = sounded(before + sick, every)
+    assert list(raised) == [alarm]
+    # Not before the whole window is sick, and within 200 steps of its start.
+    assert 300 < raised[alarm] <= 400
+    assert logs[f"alarm/{alarm}"] == 1.0
+    assert sum(v for name, v in logs.items() if name.startswith("alarm/")) == 1.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        WON | {"health/real_accuracy": 0.99},
+        WON | {"discriminator_loss": 0.2},
+        {"health/diversity": 0.03},
+        {"health/generator_gradient_norm": 1e-4},
+        {"generator_loss": -900.0},
+    ],
+)
+def test_near_misses_are_silent(change):
+    raised, logs = sounded([HEALTHY] * 10 + [HEALTHY | change] * 10)
+    assert raised == {}
+    assert not any(v for name, v in logs.items() if name.startswith("alarm/"))
+
+
+def test_a_short_fit_is_silent():
+    raised, _ = sounded(([HEALTHY] * 3 + [HEALTHY | WON]) * 5)
+    assert raised == {}
+
+
+def test_samples_that_grow_apart_have_not_collapsed():
+    growing = [HEALTHY | {"health/diversity": 1e-4 * 2**n} for n in range(7)]
+    assert sounded(growing)[0] == {}
+
+
+def test_trend_is_of_the_estimate():
+    reports = [{"wasserstein_estimate": e, "health/ranking": 1.0} for e in (8, 8, 4, 4)]
+    assert sounded(reports)[1]["health/estimate_trend"] == pytest.approx(-0.5)
+
+
+def test_stop():
+    with pytest.raises(Stopped, match="step 150: alarm discriminator_won: .*0.05"):
+        sounded([HEALTHY | WON] * 5, policy="stop")
+
+
+def test_models_that_report_nothing_are_let_be():
+    assert sounded([{"elbo": -100.0}] * 10) == ({}, {"elbo": -100.0})
+
+
+# Models -----------------------------------------------------------------------
+
+
+def train(steps, constant, name="gan", **hparams):
+    """Health after training against a generator that does not learn."""
+    model = models.build(
+        name,
+        "tiny",
+        spec=stream(8).spec,
+        hparams={"average_decay": 0.0, **hparams},
+        xla="off",
+        log_every=10,
+        generator_optimizer=keras.optimizers.SGD(1e-30),
+    )
+    if constant:
+        last = model.generator.layers[-2]
+        last.kernel.assign(np.zeros(last.kernel.shape))
+    health = callbacks.Health()
+    model.fit(stream(8), steps_per_epoch=steps, verbose=0, callbacks=[health])
+    return health.raised
+
+
+@pytest.mark.parametrize("name", ["gan", "wgan_gp"])
+def test_a_generator_of_one_picture_has_collapsed(name, capsys):
+    raised = train(200, True, name)
+    assert raised["collapse"] <= 200
+    assert "alarm collapse: diversity 0" in capsys.readouterr().err
+
+
+def test_a_discriminator_that_is_always_right_has_won():
+    # It learns in a few steps what tells noise from digits.
+    raised = train(200, False, learning_rate=0.01, keep_hidden=1.0)
+    assert raised["discriminator_won"] <= 200

@@ -1,0 +1,139 @@
+"""Alarms of adversarial training, from what its steps report."""
+
+import collections
+import sys
+
+import numpy as np
+
+from tfgen.callbacks.steps import AtSteps
+from tfgen.core.errors import Stopped
+
+WINDOW = 150  # steps that a condition must hold for
+LEAST = 3  # logs within them
+
+
+class Health(AtSteps):
+    """Look at the reports of an adversarial model whenever there are logs.
+
+    An alarm sounds when its condition has held at every log of the last `WINDOW`
+    steps:
+
+    discriminator_won: it is right on 99.5 % of real and of fake rows, and sure of it:
+        its loss is below 0.1.
+    collapse: samples differ among themselves by less than 2 % of what real rows do,
+        and do not grow apart.
+    generator_gradient_vanished: the norm of the generator's gradient is below 1e-4 of
+        the largest seen.
+    diverged: a loss is 1,000 times the largest of the first `WINDOW` steps and
+        grows.
+
+    `estimate_trend` is the relative change of a critic's estimate over the window,
+    second half against first.
+
+    Adds "alarm/NAME", 0 or 1, and "health/estimate_trend" to the logs: place it
+    before what writes them.
+
+    Args:
+        policy: "log" says on stderr which alarm sounds; "stop" raises `Stopped`.
+    """
+
+    def __init__(self, policy="log"):
+        super().__init__()
+        self.policy = policy
+        self.raised = {}  # alarm -> step it first sounded at
+
+    def begin(self, step):
+        """Forget what an earlier training reported."""
+        self.window = collections.deque()
+        self.first, self.largest_gradient = step, 0.0
+        self.largest_loss = {}
+
+    def at(self, step, logs):
+        """Add the reports of a step; sound what they tell."""
+        if not any(name.startswith("health/") for name in logs):
+            return
+        report = {name.removeprefix("health/"): float(v) for name, v in logs.items()}
+        self.window.append((step, report))
+        while self.window[0][0] < step - WINDOW:
+            self.window.popleft()
+        self._remember(step, report)
+        alarms = self._alarms()
+        logs |= {f"alarm/{name}": float(on) for name, on in alarms.items()}
+        logs |= self._trend()
+        new = [name for name, on in alarms.items() if on and name not in self.raised]
+        for name in new:
+            self.raised[name] = step
+            message = f"step {step}: alarm {name}: {self._evidence(name)}"
+            if self.policy == "stop":
+                raise Stopped(f"{message}; see --on_alarm")
+            print(message, file=sys.stderr, flush=True)
+
+    def _remember(self, step, report):
+        gradient = report.get("generator_gradient_norm", 0.0)
+        self.largest_gradient = max(self.largest_gradient, gradient)
+        if step <= self.first + WINDOW:
+            for name in _losses(report):
+                size = max(1.0, abs(report[name]), self.largest_loss.get(name, 0.0))
+                self.largest_loss[name] = size
+
+    def _alarms(self):
+        reports = [report for _, report in self.window]
+        long = self.window[-1][0] - self.window[0][0] >= WINDOW - self._spacing()
+        full = long and len(reports) >= LEAST
+
+        def held(condition):
+            return full and all(condition(report) for report in reports)
+
+        first, last = reports[0], reports[-1]
+        collapsed = held(lambda r: r.get("diversity", 1.0) < 0.02)
+        return {
+            "discriminator_won": held(
+                lambda r: (
+                    r.get("discriminator_loss", 1.0) < 0.1
+                    and min(r["real_accuracy"], r["fake_accuracy"]) >= 0.995
+                )
+            ),
+            "collapse": collapsed and last["diversity"] <= 1.1 * first["diversity"],
+            "generator_gradient_vanished": held(
+                lambda r: (
+                    r.get("generator_gradient_norm", 1.0) < 1e-4 * self.largest_gradient
+                )
+            ),
+            "diverged": any(
+                held(lambda r, n=n: abs(r[n]) > 1e3 * self.largest_loss.get(n, np.inf))
+                and abs(last[n]) > abs(first[n])
+                for n in _losses(last)
+            ),
+        }
+
+    def _spacing(self):
+        steps = [step for step, _ in self.window]
+        return max(np.diff(steps), default=WINDOW)
+
+    def _trend(self):
+        estimates = [r.get("wasserstein_estimate") for _, r in self.window]
+        half = len(estimates) // 2
+        if not half or None in estimates:
+            return {}
+        earlier, later = np.mean(estimates[:half]), np.mean(estimates[half:])
+        return {
+            "health/estimate_trend": float((later - earlier) / (abs(earlier) + 1e-12))
+        }
+
+    def _evidence(self, alarm):
+        report = self.window[-1][1]
+        names = {
+            "discriminator_won": [
+                "discriminator_loss",
+                "real_accuracy",
+                "fake_accuracy",
+            ],
+            "collapse": ["diversity"],
+            "generator_gradient_vanished": ["generator_gradient_norm"],
+            "diverged": _losses(report),
+        }[alarm]
+        return ", ".join(f"{name} {report[name]:.3g}" for name in names)
+
+
+def _losses(report):
+    return [n for n in report if n.endswith("_loss") or n == "wasserstein_estimate"]

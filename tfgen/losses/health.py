@@ -1,0 +1,40 @@
+"""What tells a healthy adversarial game from a lost one, of one batch.
+
+Names start with "health/", under which they are logged.
+"""
+
+import tensorflow as tf
+
+
+def of_judgement(real_scores, fake_scores):
+    """Return how the discriminator or critic judges; scores `[rows, 1]`.
+
+    real_sign: mean sign of the scores of real rows, in [-1, 1] (Karras et al. 2020,
+        ADA's r_t); near 1 says it has learned the training set by heart.
+    real_accuracy, fake_accuracy: share of rows on the right side of 0. Of a critic,
+        whose scores have no zero, only `ranking` says something.
+    ranking: share of pairs of rows whose real one has the higher score.
+    """
+
+    def share(holds):
+        return tf.reduce_mean(tf.cast(holds, tf.float32))
+
+    return {
+        "health/real_sign": tf.reduce_mean(tf.sign(real_scores)),
+        "health/real_accuracy": share(real_scores > 0),
+        "health/fake_accuracy": share(fake_scores < 0),
+        "health/ranking": share(real_scores > fake_scores),
+    }
+
+
+def of_samples(real, fake):
+    """Return the diversity of fake rows over that of real ones; `[rows, ...]`.
+
+    diversity = mean |x_i - x_{i+1}| over rows taken in a ring; 0 when all samples
+    are the same.
+    """
+
+    def spread(rows):
+        return tf.reduce_mean(tf.abs(rows - tf.roll(rows, 1, axis=0)))
+
+    return {"health/diversity": spread(fake) / (spread(real) + 1e-12)}
