@@ -10,6 +10,7 @@ from tfgen.core.errors import Stopped
 
 WINDOW = 150  # steps that a condition must hold for
 LEAST = 3  # logs within them
+NOTHING = 1e-6  # diversity of rounding
 
 
 class Health(AtSteps):
@@ -93,7 +94,8 @@ class Health(AtSteps):
                     and min(r["real_accuracy"], r["fake_accuracy"]) >= 0.995
                 )
             ),
-            "collapse": collapsed and last["diversity"] <= 1.1 * first["diversity"],
+            "collapse": collapsed
+            and last["diversity"] <= max(1.1 * first["diversity"], NOTHING),
             "generator_gradient_vanished": held(
                 lambda r: (
                     r.get("generator_gradient_norm", 1.0) < 1e-4 * self.largest_gradient
