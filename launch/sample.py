@@ -5,7 +5,8 @@ python -m launch.sample --saved_model=runs/digits/export --out=digits.png
 
 Modes: grid (independent samples); interpolate (a row a pair of latents); manifold
 (the plane of two latents, through the normal's quantiles); reconstruct (images above
-their reconstructions). The last line on stdout is one JSON object.
+their reconstructions); classes (a row a class, the same latents in each); arithmetic
+(A - B + C on averaged latents). The last line on stdout is one JSON object.
 """
 
 import os
@@ -26,6 +27,8 @@ NEEDS = {
     "interpolate": "decode",
     "manifold": "decode",
     "reconstruct": "reconstruct",
+    "classes": "decode",
+    "arithmetic": "decode",
 }
 MOST = 10_000  # images in a picture
 
@@ -39,6 +42,12 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum(
     "path", "spherical", ["spherical", "linear"], "Between latents of interpolate."
+)
+flags.DEFINE_integer("label", None, "Class to draw, of labelled models.", lower_bound=0)
+flags.DEFINE_string(
+    "exemplars",
+    None,
+    "For arithmetic: images of the grid of --seed, as 0,3,5:1,2,9:4,6,7 for A:B:C.",
 )
 flags.DEFINE_string("input", None, "Data to reconstruct; none: the run's held-out.")
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
@@ -58,6 +67,13 @@ def main():
         raise BadInput(
             f"no mode {FLAGS.mode!r} for {source.name}; valid: "
             + (", ".join(valid) or "none, it does not make images")
+        )
+    if FLAGS.label is not None and not source.takes_label:
+        raise BadInput(f"--label: {source.name} takes no label")
+    if FLAGS.label is not None and FLAGS.label >= source.spec.num_classes:
+        raise BadInput(
+            f"--label={FLAGS.label} is not a class; valid: 0 to "
+            f"{source.spec.num_classes - 1}"
         )
     images, columns = globals()[f"_{FLAGS.mode}"](source)
     write(out, images, columns, source.spec)
@@ -138,7 +154,9 @@ class Source:
         self.spec = DataSpec.from_json(description["spec"])
         self.calls = calls
         decode = description["signatures"].get("decode", {"inputs": {}})["inputs"]
-        self.latent_shape = decode["z"]["shape"][1:] if list(decode) == ["z"] else None
+        self.takes_label = "label" in decode
+        plain = set(decode) in ({"z"}, {"z", "label"})
+        self.latent_shape = decode["z"]["shape"][1:] if plain else None
 
     def modes(self):
         """The modes that this model can do."""
@@ -147,6 +165,8 @@ class Source:
             valid = [mode for mode in valid if NEEDS[mode] != "decode"]
         if self.latent_shape != [2] and "manifold" in valid:
             valid.remove("manifold")
+        if not self.takes_label and "classes" in valid:
+            valid.remove("classes")
         return valid
 
     def images(self, endpoint, *inputs):
@@ -154,22 +174,74 @@ class Source:
         (images,) = self.calls[endpoint](*inputs).values()
         return images
 
-    def decode(self, z):
-        """Images of latents `[n, latent_size]`, some hundred at a time."""
-        parts = [z[i : i + 500] for i in range(0, len(z), 500)]
-        return np.concatenate([self.images("decode", part) for part in parts])
+    def decode(self, z, label=None):
+        """Images of latents `[n, latent_size]`, some hundred at a time.
+
+        Args:
+            z: Latents.
+            label: `[n]`, of labelled models; none: --label, or the classes in turn.
+        """
+        inputs = [z]
+        if self.takes_label:
+            classes = self.spec.num_classes
+            turn = np.arange(len(z)) % classes
+            if FLAGS.label is not None:
+                turn[:] = FLAGS.label
+            inputs.append(np.asarray(turn if label is None else label, "int64"))
+        starts = range(0, len(z), 500)
+        parts = [[x[i : i + 500] for x in inputs] for i in starts]
+        return np.concatenate([self.images("decode", *part) for part in parts])
+
+    def draw(self, num):
+        """Return the latents that `sample` draws for --seed, `[num, latent_size]`."""
+        from tfgen.core import noise
+
+        if "prior" in self.calls:
+            return self.images("prior", num, FLAGS.seed)
+        drawn = noise.normal(FLAGS.seed, 0, "sample", num, self.latent_shape)
+        return drawn.numpy()
 
 
 def _grid(source):
+    if FLAGS.label is not None:
+        return source.decode(source.draw(FLAGS.num)), None
     return source.images("sample", FLAGS.num, FLAGS.seed), None
+
+
+def _classes(source):
+    """A row a class; --num latents, the same in every row."""
+    classes = source.spec.num_classes
+    z = np.tile(source.draw(FLAGS.num), [classes, 1])
+    return source.decode(z, np.repeat(np.arange(classes), FLAGS.num)), FLAGS.num
+
+
+def _arithmetic(source):
+    """Rows A, B, C: exemplars, then their average; a row A - B + C and variants."""
+    groups = [group.split(",") for group in (FLAGS.exemplars or "").split(":")]
+    valid = len(groups) == 3 and all(n.isdigit() for group in groups for n in group)
+    if not valid or len({len(group) for group in groups}) != 1:
+        raise BadInput(
+            "--mode=arithmetic needs --exemplars: three equal lists of images of the "
+            "grid, as 0,3,5:1,2,9:4,6,7"
+        )
+    rows = np.array([[int(n) for n in group] for group in groups])
+    if rows.max() >= MOST:
+        raise BadInput(f"--exemplars: no image {rows.max()}; the most is {MOST - 1}")
+    z = source.draw(rows.max() + 1)[rows]
+    means = z.mean(axis=1, keepdims=True)
+    result = means[0] - means[1] + means[2]
+    spread = np.random.default_rng(FLAGS.seed).uniform(
+        -0.25, 0.25, [rows.shape[1], *source.latent_shape]
+    )
+    last = np.concatenate([result, result + spread.astype("float32")])
+    table = np.concatenate([np.concatenate([z, means], axis=1), last[None]])
+    return source.decode(table.reshape([-1, *source.latent_shape])), rows.shape[1] + 1
 
 
 def _interpolate(source):
     """Rows from one latent to another; latents are drawn as `sample` draws them."""
-    from tfgen.core import noise
-
-    ends = noise.normal(FLAGS.seed, 0, "sample", 2 * FLAGS.num, source.latent_shape)
-    first, last = ends.numpy().reshape([2, FLAGS.num, *source.latent_shape])
+    ends = source.draw(2 * FLAGS.num)
+    first, last = ends.reshape([2, FLAGS.num, *source.latent_shape])
     share = np.linspace(0.0, 1.0, FLAGS.columns, dtype="float32")
     between = {"linear": latents.linear, "spherical": latents.spherical}[FLAGS.path]
     z = between(first[:, None], last[:, None], share[:, None])

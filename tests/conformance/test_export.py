@@ -21,7 +21,7 @@ def check(model, folder):
                 inputs = [np.int32(rows), np.int32(3)]
             else:
                 inputs = [
-                    random.uniform(size=[rows, *a.shape[1:]]).astype("float32")
+                    random.uniform(size=[rows, *a.shape[1:]]).astype(a.dtype.name)
                     for a in arguments
                 ]
             wanted = tf.function(function, autograph=False)(*inputs)

@@ -22,6 +22,8 @@ def runs(tmp_path_factory, pictures):
             "vae": {"hparams": {"latent_size": 2}},
             "wgan_gp": {},
             "classifier": {},
+            "dcgan": {"hparams": {"image_size": 12}},
+            "cgan": {},
         }.items()
     }
 
@@ -133,3 +135,49 @@ def test_spherical_path_keeps_to_the_sphere():
     for other in (2 * first, -first):
         straight = latents.linear(first, other, share)
         np.testing.assert_allclose(latents.spherical(first, other, share), straight)
+
+
+def test_classes(runs, launcher, tmp_path):
+    path, model = runs["cgan"]
+    out = tmp_path / "classes.png"
+    flags = [f"--workdir={path}", "--mode=classes", "--num=4", "--seed=2"]
+    ended = sample(launcher, *flags, f"--out={out}")
+    assert ended.code == 0, ended.stderr
+    z, classes = model.prior(4, 2).numpy(), model.spec.num_classes
+    images = model.decode(np.tile(z, [classes, 1]), np.repeat(np.arange(classes), 4))
+    expected = as_bytes(model, images).reshape(classes, 4, SIDE, SIDE)
+    assert np.abs(tiles(out, 4).astype(int) - expected).max() <= 1
+    ended = sample(
+        launcher, *flags[:1], "--label=1", "--num=4", "--seed=2", f"--out={out}"
+    )
+    assert ended.code == 0, ended.stderr
+    expected = as_bytes(model, model.decode(z, np.ones(4, int))).reshape(
+        2, 2, SIDE, SIDE
+    )
+    assert np.abs(tiles(out, 2).astype(int) - expected).max() <= 1
+    for bad, says in (
+        ("--label=99", "valid: 0 to"),
+        ("--mode=arithmetic", "exemplars"),
+    ):
+        ended = sample(launcher, *flags[:1], bad, f"--out={out}")
+        assert ended.code == 2
+        assert says in ended.stderr
+
+
+def test_arithmetic_is_of_averages(runs, launcher, tmp_path):
+    path, model = runs["dcgan"]
+    out = tmp_path / "sum.png"
+    flags = [f"--workdir={path}", "--mode=arithmetic", "--seed=2", f"--out={out}"]
+    ended = sample(launcher, *flags, "--exemplars=0,3,5:1,2,9:4,6,7")
+    assert ended.code == 0, ended.stderr
+    z = model.prior(10, 2).numpy()[[[0, 3, 5], [1, 2, 9], [4, 6, 7]]]
+    assert np.abs(z).max() <= 1  # the network's own prior, a cube
+    mean = z.mean(axis=1)
+    rows = np.concatenate([z, mean[:, None]], axis=1).reshape([12, -1])
+    found = tiles(out, 4).astype(int)
+    expected = as_bytes(model, model.decode(rows)).reshape(3, 4, SIDE, SIDE)
+    assert np.abs(found[:3] - expected).max() <= 1
+    (result,) = as_bytes(model, model.decode(mean[:1] - mean[1:2] + mean[2:]))
+    assert np.abs(found[3, 0] - result).max() <= 1
+    for bad in ("0,3:1,2", "0,3:1,2:4", "a:b:c", "0:1:-2"):
+        assert sample(launcher, *flags, f"--exemplars={bad}").code == 2

@@ -166,6 +166,4 @@ def test_a_conditional_discriminator_finds_the_log_ratio_of_each_class():
     for label in (0.0, 1.0):
         x = np.linspace(-0.6, 0.6, 25) + 2 * label - 1
         wanted = 0.5 - (x - 2 * label + 1) / 0.3
-        np.testing.assert_allclose(
-            logits(x, np.full(25, label)), wanted, atol=0.05
-        )
+        np.testing.assert_allclose(logits(x, np.full(25, label)), wanted, atol=0.05)

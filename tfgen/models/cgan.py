@@ -17,10 +17,8 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfgen.core import noise
 from tfgen.core.config import Config, option
 from tfgen.core.errors import BadInput
-from tfgen.core.model import SAMPLE_ARGUMENTS
 from tfgen.core.momentum import GrowingMomentum, Shrinking
 from tfgen.models.gan import GAN, no_drops
 from tfgen.networks import conditional
@@ -196,12 +194,14 @@ class CGAN(GAN):
         training = drops is not None
         network = self.generator if training else self._sampler
         drops = no_drops(network, z) if drops is None else drops
+        z = tf.convert_to_tensor(z)  # Keras takes no mixture of arrays and tensors
         return network([z, y, *drops], training=training)
 
     def judge_pair(self, images, y, drops=None):
         """Return logits `[rows, 1]` of pairs; `drops` as in `make`."""
         training = drops is not None
         drops = no_drops(self.discriminator, images) if drops is None else drops
+        images = tf.convert_to_tensor(images)
         return self.discriminator([images, y, *drops], training=training)
 
     def discriminator_loss(self, real, y, z, for_real, for_fake, made):
@@ -217,10 +217,8 @@ class CGAN(GAN):
 
     def sample(self, num, seed=0, first=0):
         """Return `num` images; row i is of class (first + i) modulo the classes."""
-        draw = noise.uniform if self.config.latent == "uniform" else noise.normal
-        z = draw(seed, 0, "sample", num, [self.config.latent_size], first)
         label = (first + tf.range(num)) % self.spec.num_classes
-        return self.decode(self.stretch(z), label)
+        return self.decode(self.prior(num, seed, first), label)
 
     def decode(self, z, label):
         """Return the images of latents z and labels `[rows]`."""
@@ -231,15 +229,13 @@ class CGAN(GAN):
         return self.judge_pair(images, self.one_hot(label))[:, 0]
 
     def endpoints(self):
-        """Return sample(num, seed), decode(z, label) and score(images, label)."""
-        z = tf.TensorSpec([None, self.config.latent_size], name="z")
-        images = tf.TensorSpec([None, *self.spec.image.shape], name="images")
+        """Return those of `gan`; decode and score take a label too."""
         label = tf.TensorSpec([None], tf.int64, name="label")
-        return {
-            "sample": (self.sample, SAMPLE_ARGUMENTS),
-            "decode": (self.decode, [z, label]),
-            "score": (self.score, [images, label]),
-        }
+        endpoints = super().endpoints()
+        for name in ("decode", "score"):
+            function, arguments = endpoints[name]
+            endpoints[name] = function, [*arguments, label]
+        return endpoints
 
 
 class ConvolutionalCGAN(CGAN):

@@ -30,7 +30,7 @@ from tfgen.networks import convolutional, dense
 
 
 @dataclasses.dataclass(frozen=True)
-class GANConfig(Config):
+class AdversarialConfig(Config):
     """The defaults are those of the published MNIST experiment."""
 
     network: str = option(
@@ -56,9 +56,6 @@ class GANConfig(Config):
         0.8, "dropout keeps, input of dense discriminators", above=0, at_most=1
     )
     keep_hidden: float = option(0.5, "dropout keeps, hidden layers", above=0, at_most=1)
-    loss: str = option(
-        "non_saturating", "of the generator", choices=("non_saturating", "minimax")
-    )
     discriminator_steps: int = option(1, "k, updates a generator update", at_least=1)
     r1_weight: float = option(0.0, "of E ||grad D(real)||^2 / 2", at_least=0)
     r2_weight: float = option(0.0, "of E ||grad D(fake)||^2 / 2", at_least=0)
@@ -68,6 +65,15 @@ class GANConfig(Config):
     learning_rate: float = option(0.1, "both networks", above=0)
     average_decay: float = option(
         0.0, "of the generator's moving average a step, 0 = none", at_least=0, at_most=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GANConfig(AdversarialConfig):
+    """With the choice between the two losses of Goodfellow et al."""
+
+    loss: str = option(
+        "non_saturating", "of the generator", choices=("non_saturating", "minimax")
     )
 
 
@@ -196,6 +202,7 @@ class GAN(GenerativeModel):
     def judge(self, images, drops=None):
         """Return logits `[rows, 1]`; `drops`: uniforms of dropout, in training."""
         training = drops is not None
+        images = tf.convert_to_tensor(images)
         drops = no_drops(self.discriminator, images) if drops is None else drops
         inputs = [images, *drops] if drops else images
         return self.discriminator(inputs, training=training)
@@ -238,10 +245,13 @@ class GAN(GenerativeModel):
 
     def sample(self, num, seed=0, first=0):
         """Return `num` images; row i is a function of (seed, first + i)."""
-        uniform = self.config.latent == "uniform"
-        draw = noise.uniform if uniform else noise.normal
-        z = draw(seed, 0, "sample", num, [self.config.latent_size], first)
-        return self.decode(self.stretch(z))
+        return self.decode(self.prior(num, seed, first))
+
+    def prior(self, num, seed=0, first=0):
+        """Return the latents z `[num, latent_size]` that `sample` decodes."""
+        draw = noise.uniform if self.config.latent == "uniform" else noise.normal
+        size = [self.config.latent_size]
+        return self.stretch(draw(seed, 0, "sample", num, size, first))
 
     def decode(self, z):
         """Return the images of latents z `[rows, latent_size]`."""
@@ -252,11 +262,12 @@ class GAN(GenerativeModel):
         return self.judge(images)[:, 0]
 
     def endpoints(self):
-        """Return sample(num, seed), decode(z) and score(images)."""
+        """Return sample(num, seed), prior(num, seed), decode(z), score(images)."""
         z = tf.TensorSpec([None, self.config.latent_size], name="z")
         images = tf.TensorSpec([None, *self.spec.image.shape], name="images")
         return {
             "sample": (self.sample, SAMPLE_ARGUMENTS),
+            "prior": (self.prior, SAMPLE_ARGUMENTS),
             "decode": (self.decode, [z]),
             "score": (self.score, [images]),
         }

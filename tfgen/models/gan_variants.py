@@ -2,17 +2,19 @@
 
 Each takes the networks and hyperparameters of `gan` and changes what discriminator
 and generator minimise; the formulas are in `losses/adversarial.py` and
-`losses/penalties.py`. `loss` of the config is that of `gan` and `dragan` alone.
+`losses/penalties.py`.
 """
 
 import tensorflow as tf
 
 from tfgen.losses import adversarial, penalties
-from tfgen.models.gan import GAN
+from tfgen.models.gan import GAN, AdversarialConfig
 
 
 class HingeGAN(GAN):
     """Margins instead of probabilities (Lim and Ye 2017; Miyato et al. 2018)."""
+
+    Config = AdversarialConfig
 
     def separation(self, real_logits, fake_logits):
         """Return the hinge loss."""
@@ -25,6 +27,8 @@ class HingeGAN(GAN):
 
 class LeastSquaresGAN(GAN):
     """Squared distance to 1 and 0 (Mao et al. 2017)."""
+
+    Config = AdversarialConfig
 
     def separation(self, real_logits, fake_logits):
         """Return the squared distances to the targets 1 and 0, halved."""
@@ -40,6 +44,8 @@ class RelativisticGAN(GAN):
 
     The generator's loss needs real rows too: those of its last opponent.
     """
+
+    Config = AdversarialConfig
 
     def train_step(self, batch):
         """Algorithm 1, the generator seeing reals."""
