@@ -25,6 +25,29 @@ def gradient_penalty(critic, real, fake, mix):
     return tf.reduce_mean(tf.square(norm - 1.0))
 
 
+def r1(network, real):
+    """Return E ||grad_x network(x)||_2^2 at the real rows, no square root.
+
+    The squared norm is over all axes of a row; for a linear network a.x it is
+    ||a||^2. The published loss adds gamma / 2 times it. Mescheder, Geiger and
+    Nowozin 2018, eq. 9.
+
+    Args:
+        network: Callable `[rows, ...] -> [rows, 1]`, a row's output depending on
+            that row only.
+        real: `[rows, ...]`.
+    """
+    return tf.reduce_mean(_squared_norm(_input_gradient(network, real)))
+
+
+def r2(network, fake):
+    """Return E ||grad_x network(x)||_2^2 at the generated rows; see `r1`.
+
+    Mescheder, Geiger and Nowozin 2018, eq. 10.
+    """
+    return r1(network, fake)
+
+
 def _input_gradient(network, inputs):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
