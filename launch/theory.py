@@ -80,7 +80,7 @@ def wanted(check):
 def write_table(folder, checks):
     """Write the checks as table.md, for reading, and table.json."""
     lines = [
-        "| quantity | closed form or bound | computed | difference | tolerance | pass |",
+        "| quantity | closed form, bound | computed | difference | tolerance | pass |",
         "|---|---|---|---|---|---|",
     ]
     rows = []
