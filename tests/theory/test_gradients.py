@@ -58,11 +58,11 @@ def test_neither_a_blind_nor_a_sure_discriminator_teaches():
 
 
 def test_gradient_while_the_discriminator_trains():
-    signal = parallel_lines.signal_over_training(at=(0, 50, 200, 1000, 3000))
-    # Known-good: from 0.31 at 50 steps to below 1e-7.
+    signal = parallel_lines.signal_over_training(at=(0, 50, 200, 1000))
+    # Known-good: from 0.31 at 50 steps to 2e-8; up to 3,000 in the slow claim.
     assert max(signal.minimax) >= 100 * signal.minimax[-1]
     assert np.all(np.diff(signal.minimax[1:]) < 0)
-    # It never falls: 0.04, 0.94, 9.7, 31, 33.
+    # It never falls: 0.04, 0.94, 9.7, 31.
     assert np.all(np.diff(signal.non_saturating) > 0)
     assert abs(signal.wasserstein[-1] - 1.05) < 0.1
 

@@ -10,15 +10,18 @@ from tfgen.losses import adversarial, penalties
 from tfgen.theory import training
 
 
-def discriminator_step(learner, pairs):
-    """Return a step of `training.loop` down the minimax discriminator's loss."""
+def discriminator_step(learner, pairs, gamma=0.0):
+    """Return a step of `training.loop` down the minimax loss + gamma / 2 R1."""
 
     def step(number, state):
         real, fake = pairs(number)
 
         def loss(discriminator):
             logits = discriminator(tf.concat([real, fake], axis=0))
-            return adversarial.minimax_discriminator_loss(*tf.split(logits, 2))
+            loss = adversarial.minimax_discriminator_loss(*tf.split(logits, 2))
+            if gamma:
+                loss += gamma / 2 * penalties.r1(discriminator, real)
+            return loss
 
         return learner.descend(loss, state)
 

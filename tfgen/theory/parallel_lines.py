@@ -154,7 +154,7 @@ def learn_shift(kind, t=1.0, updates=40, rate=0.05, seed=0):
     """Train the generator (t, Z), one scalar, by plain descent; return every t.
 
     Args:
-        kind: "minimax", against a discriminator trained 1,000 steps first and 100
+        kind: "minimax", against a discriminator trained 1,000 steps first and 50
             between updates; or "wasserstein", against a WGAN-GP critic trained the
             same way.
         t: Start.
@@ -180,5 +180,5 @@ def learn_shift(kind, t=1.0, updates=40, rate=0.05, seed=0):
     path = [t]
     for update in range(updates):
         path.append(path[-1] - rate * gradient(loss, other.at(state[1]), path[-1]))
-        state = run((tf.constant(path[-1]), state[1]), 1000 + 100 * update, 100)
+        state = run((tf.constant(path[-1]), state[1]), 1000 + 50 * update, 50)
     return np.float32(path)

@@ -98,8 +98,13 @@ def loop(step):
 
         return tf.while_loop(more, body, (first, state))[1]
 
+    programs = []
+
     def run(state, first, steps):
-        return compiled(state, tf.constant(first), tf.constant(steps))
+        arguments = (state, tf.constant(first), tf.constant(steps))
+        if not programs:  # called as a tf.function, each new loop is a "retracing"
+            programs.append(compiled.get_concrete_function(*arguments))
+        return programs[0](*arguments)
 
     return run
 
