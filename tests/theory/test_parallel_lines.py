@@ -56,13 +56,17 @@ def test_trained_critic_reports_the_distance_and_the_penalty_s_bias(t):
     assert abs(slope - np.sign(t) * (1 + abs(t) / 20)) < 0.03
 
 
-def test_only_the_critic_teaches_the_generator():
-    minimax = parallel_lines.learn_shift("minimax")
-    assert np.abs(minimax - 1).max() < 0.05
-    wasserstein = parallel_lines.learn_shift("wasserstein")
-    assert np.abs(wasserstein).min() < 0.05
+def test_a_good_discriminator_teaches_nothing():
+    # Known-good: not one float32 step away from 1.
+    assert np.abs(parallel_lines.learn_shift("minimax", updates=40) - 1).max() < 0.05
+
+
+@pytest.mark.slow
+def test_a_critic_teaches_the_generator():
+    path = parallel_lines.learn_shift("wasserstein", updates=40)
+    assert np.abs(path).min() < 0.05
     # A unit slope and rate 0.05: 20 updates to cross the gap.
-    assert np.all(np.diff(wasserstein[:18]) < -0.04)
+    assert np.all(np.diff(path[:18]) < -0.04)
 
 
 def test_instance_noise_makes_jsd_smooth():

@@ -3,9 +3,9 @@
 Data is N(0, 1) and the generator starts elsewhere; at the end p_g = p_data and
 D(x) = 1/2 where the mass is. Goodfellow et al. 2014, figure 1.
 
-The plain game circles its goal, as `dirac` says it must: with Adam its samples' standard
-deviation still swings between 0.4 and 1.4 after thousands of updates. So D has R1's
-penalty, and the noise is N(0, 1): bounded noise would leave D sure of the tails.
+The plain game circles its goal, as `dirac` says it must: with Adam the samples'
+standard deviation still swung between 0.4 and 1.4 after 1,000 updates. So D has R1's
+penalty, and the noise is N(0, 1): bounded noise left D sure of the tails.
 """
 
 import dataclasses
