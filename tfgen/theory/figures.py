@@ -48,7 +48,7 @@ def two_lines(figure, results):
     found = results["trained"]
     t = np.linspace(-1, 1, 401)
     for axes in (left, right):
-        axes.set_xlabel("distance t of the lines")
+        axes.set(xlabel="distance t of the lines", xticks=np.linspace(-1, 1, 5))
     left.axhline(math.log(2), color=DATA, label="JSD = log 2")
     left.plot(0, math.log(2), "o", color=DATA, mfc="white")
     left.plot(0, 0, "o", color=DATA)
