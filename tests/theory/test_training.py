@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfgen.theory import claims, ring, training
+from tfgen.theory.checks import Check
 
 
 def rows(number):
@@ -95,5 +96,5 @@ def test_every_claim_holds(name):
 def test_a_check_fails_on_the_wrong_side_and_on_nan():
     for relation, good, bad in (("=", 1.1, 1.3), ("<", 0.9, 1.1), (">", 1.1, 0.9)):
         for computed, passes in ((good, True), (bad, False), (np.nan, False)):
-            check = claims.Check("x", 1.0, computed, 0.2, relation)
+            check = Check("x", 1.0, computed, 0.2, relation)
             assert check.passed is passes

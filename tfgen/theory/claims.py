@@ -5,8 +5,6 @@ is 1e-4 or less where nothing is trained; where something is, it is what a known
 run leaves room for, and the check's name says "trained".
 """
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 from scipy.stats import cauchy, norm
@@ -23,50 +21,7 @@ from tfgen.theory import (
     training,
     transport,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One number against its closed form.
-
-    Attributes:
-        quantity: What is compared, with its unit.
-        closed_form: What theory says.
-        computed: What the code gave.
-        tolerance: Largest |difference| that passes. 0 with `relation` "<" or ">":
-            then `closed_form` is a bound.
-        relation: "=", "<" or ">": how `computed` must stand to `closed_form`.
-    """
-
-    quantity: str
-    closed_form: float
-    computed: float
-    tolerance: float = 0.0
-    relation: str = "="
-
-    @property
-    def difference(self):
-        """Return computed - closed form."""
-        return self.computed - self.closed_form
-
-    @property
-    def passed(self):
-        """Whether it holds; never for NaN."""
-        return bool(
-            {
-                "=": abs(self.difference) <= self.tolerance,
-                "<": self.difference < 0,
-                ">": self.difference > 0,
-            }[self.relation]
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """Checks of one claim, and the results that its figure shows, by name."""
-
-    checks: list
-    results: dict
+from tfgen.theory.checks import Check, Claim
 
 
 def optimal_discriminator():
