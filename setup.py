@@ -35,7 +35,15 @@ setup(
     entry_points={
         "console_scripts": [
             f"tfgen-{name} = tfgen.launch.{name}:command"
-            for name in ("train", "evaluate", "sample", "export", "benchmark", "doctor")
+            for name in (
+                "train",
+                "evaluate",
+                "sample",
+                "export",
+                "benchmark",
+                "doctor",
+                "theory",
+            )
         ]
     },
 )

@@ -109,6 +109,86 @@ def test_gradient_of_the_penalty_against_finite_differences(xla):
             np.testing.assert_allclose(gradient[place], wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("penalty", [penalties.r1, penalties.r2])
+@pytest.mark.parametrize("shape", [(3,), (4, 4, 2)])
+def test_squared_gradient_penalty(penalty, shape):
+    # f(x) = a.x + |x|^2 / 2 has gradient a + x: the penalty is mean |a + x|^2.
+    a, x = normal(*shape), normal(5, *shape, seed=1)
+
+    def network(x):
+        terms = float32(a) * x + tf.square(x) / 2
+        return tf.reduce_sum(terms, axis=range(1, x.shape.rank))[:, None]
+
+    wanted = np.mean(((a + x) ** 2).reshape(5, -1).sum(1))
+    np.testing.assert_allclose(penalty(network, float32(x)), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_gradient_of_r1(xla):
+    # f(x) = w x, so r1 = w^2 and its derivative is 2 w, at w = 0 too.
+    @tf.function(jit_compile=xla)
+    def derivative(w):
+        with tf.GradientTape() as tape:
+            tape.watch(w)
+            penalty = penalties.r1(lambda x: w * x, tf.ones([4, 1]))
+        return tape.gradient(penalty, w)
+
+    for w in (1.5, 0.0):
+        np.testing.assert_allclose(derivative(tf.constant(w)), 2 * w, rtol=1e-6)
+
+
+# Minimax ----------------------------------------------------------------------
+
+
+def log_sigmoid(logits):
+    return -np.logaddexp(0, -logits)
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 1)])
+def test_minimax_losses(shape):
+    real, fake = 3 * normal(*shape), 3 * normal(*shape, seed=1)
+    # log(1 - sigmoid(s)) = log sigmoid(-s)
+    found = adversarial.minimax_discriminator_loss(float32(real), float32(fake))
+    wanted = -log_sigmoid(real).mean() - log_sigmoid(-fake).mean()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    found = adversarial.minimax_generator_loss(float32(fake))
+    np.testing.assert_allclose(found, log_sigmoid(-fake).mean(), rtol=1e-5)
+    found = adversarial.non_saturating_generator_loss(float32(fake))
+    np.testing.assert_allclose(found, -log_sigmoid(fake).mean(), rtol=1e-5)
+
+
+def test_a_discriminator_that_knows_nothing_loses_2_log_2():
+    zero = tf.zeros([5, 1])
+    found = adversarial.minimax_discriminator_loss(zero, zero)
+    np.testing.assert_allclose(found, 2 * math.log(2), rtol=1e-6)
+
+
+def test_logit_gradients_of_the_minimax_losses():
+    real, fake = 3 * normal(7), 3 * normal(7, seed=1)
+    d_real, d_fake = 1 / (1 + np.exp(-real)), 1 / (1 + np.exp(-fake))
+    cases = [
+        (adversarial.minimax_discriminator_loss, (real, fake), (d_real - 1, d_fake)),
+        (adversarial.minimax_generator_loss, (fake,), (-d_fake,)),
+        (adversarial.non_saturating_generator_loss, (fake,), (d_fake - 1,)),
+    ]
+    for loss, logits, wanted in cases:
+        logits = list(map(float32, logits))
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = loss(*logits)
+        for gradient, slope in zip(tape.gradient(value, logits), wanted, strict=True):
+            np.testing.assert_allclose(gradient, slope / 7, rtol=1e-5, atol=1e-7)
+
+
+def test_minimax_losses_of_a_sure_discriminator_are_finite():
+    # softplus(s) = s + log(1 + e^-s); sigmoid(-200) underflows in float32.
+    sure, wrong = float32([200.0]), float32([-200.0])
+    assert adversarial.minimax_discriminator_loss(sure, wrong).numpy() == 0
+    assert adversarial.minimax_discriminator_loss(wrong, sure).numpy() == 400
+    assert adversarial.minimax_generator_loss(sure).numpy() == -200
+    assert adversarial.non_saturating_generator_loss(wrong).numpy() == 200
+
+
 # Wasserstein ------------------------------------------------------------------
 
 

@@ -28,17 +28,27 @@ def unit_gradient(network, inputs):
     return tf.reduce_mean(tf.square(tf.sqrt(squared + _UNDER_ROOT) - 1.0))
 
 
-def r1(discriminator, real):
-    """Return E ||grad_x discriminator(x)||_2^2 at real rows `[rows, ...]`.
+def r1(network, real):
+    """Return E ||grad_x network(x)||_2^2 at the real rows, no square root.
 
-    Mescheder, Geiger and Nowozin 2018, eq. 9, without its factor gamma / 2.
+    The squared norm is over all axes of a row; for a linear network a.x it is
+    ||a||^2. The published loss adds gamma / 2 times it. Mescheder, Geiger and
+    Nowozin 2018, eq. 9.
+
+    Args:
+        network: Callable `[rows, ...] -> [rows, 1]`, a row's output depending on
+            that row only.
+        real: `[rows, ...]`.
     """
-    return tf.reduce_mean(_squared_norm(_input_gradient(discriminator, real)))
+    return tf.reduce_mean(_squared_norm(_input_gradient(network, real)))
 
 
-def r2(discriminator, fake):
-    """Return E ||grad_x discriminator(x)||_2^2 at fake rows; eq. 10 there."""
-    return r1(discriminator, fake)
+def r2(network, fake):
+    """Return E ||grad_x network(x)||_2^2 at the generated rows; see `r1`.
+
+    Mescheder, Geiger and Nowozin 2018, eq. 10.
+    """
+    return r1(network, fake)
 
 
 def _input_gradient(network, inputs):
