@@ -94,9 +94,9 @@ def test_two_replicas_equal_one_device(name, xla, two_replicas):
     for key, value in start.items():
         np.testing.assert_array_equal(value, same_start[key])
     assert harness.difference(start, pair, shards) < TOLERANCE
-    _, full = one_device(name, 1)
-    agrees = harness.difference(start, pair, full) < TOLERANCE
-    assert agrees == (name not in NOT_BY_ROW)
+    if name not in NOT_BY_ROW:
+        _, full = one_device(name, 1)
+        assert harness.difference(start, pair, full) < TOLERANCE
     check_rows(seen, model)
     check_copies(model)
 

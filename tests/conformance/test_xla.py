@@ -67,7 +67,9 @@ def graph_complaints(concrete):
 
 def hlo_complaints(function, inputs):
     """The same of what XLA made of it."""
-    hlo = function.experimental_get_compiler_ir(*inputs)(stage="hlo")
+    # Of lists of specs it makes nothing.
+    zeros = tf.nest.map_structure(lambda x: tf.zeros(x.shape, x.dtype), list(inputs))
+    hlo = function.experimental_get_compiler_ir(*zeros)(stage="hlo")
     assert hlo.startswith("HloModule")
     assert " parameter(" in hlo
     return FORBIDDEN_HLO.findall(hlo)
@@ -92,8 +94,9 @@ def test_xla_equals_plain_and_could_run_on_a_tpu(name):
         concrete = function.get_concrete_function(*inputs)
         assert list(graph_complaints(concrete)) == []
         assert hlo_complaints(function, inputs) == []
-    # On one device the optimizer's update is compiled as well.
-    assert {loss_fn.__name__ for loss_fn, *_ in compiled._programs} == set(specs)
+    # On one device the optimizer's update is compiled as well, if `descend` does it.
+    whole = {loss_fn.__name__ for loss_fn, *_ in compiled._programs}
+    assert whole == (set() if name == "gan_simultaneous" else set(specs))
     for (loss_fn, *_), program in compiled._programs.items():
         assert program._jit_compile
         inputs = specs[loss_fn.__name__]
