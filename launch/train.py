@@ -348,7 +348,7 @@ def _fit(model, data, workdir, profile, chief):
     )
     saver.before = [guard.look]
     each = [guard]
-    health = callbacks.Health(FLAGS.on_alarm)
+    health = callbacks.Health(FLAGS.on_alarm, workdir.metrics)
     if model.reports_health and (chief or FLAGS.on_alarm == "stop"):
         each.append(health)
     if chief:

@@ -87,6 +87,30 @@ def test_trend_is_of_the_estimate():
     assert sounded(reports)[1]["health/estimate_trend"] == pytest.approx(-0.5)
 
 
+def test_a_resumed_run_judges_as_one_that_was_not_cut(tmp_path):
+    path = tmp_path / "metrics.csv"
+    growing = [HEALTHY | {"wasserstein_estimate": 9.0 - n / 3} for n in range(4)]
+    reports = growing + [r | {"health/diversity": 0.001} for r in growing * 2]
+
+    def judge(health, first, last):
+        health.begin(first)
+        table = callbacks.CSVLog(path)
+        table.begin(first)
+        for number in range(first // 50, last // 50):
+            logs = dict(reports[number])
+            health.at(50 * (number + 1), logs)
+            table.add(50 * (number + 1), logs)
+        return health.raised
+
+    whole = judge(callbacks.Health(table=path), 0, 600)
+    assert whole == {"collapse": 350}
+    text = path.read_text()
+    judge(callbacks.Health(table=path), 0, 550)
+    # Cut, and resumed from step 250: what was written since is judged anew.
+    assert judge(callbacks.Health(table=path), 250, 600) == whole
+    assert path.read_text() == text
+
+
 def test_stop():
     with pytest.raises(Stopped, match="step 150: alarm discriminator_won: .*0.05"):
         sounded([HEALTHY | WON] * 5, policy="stop")

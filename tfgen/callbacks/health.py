@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 
+from tfgen.callbacks.logs import read_csv
 from tfgen.callbacks.steps import AtSteps
 from tfgen.core.errors import Stopped
 
@@ -36,42 +37,54 @@ class Health(AtSteps):
 
     Args:
         policy: "log" says on stderr which alarm sounds; "stop" raises `Stopped`.
+        table: The metrics.csv this training appends to, which a resumed run reads, so
+            that it judges as one that was not cut; none: every training starts anew.
     """
 
-    def __init__(self, policy="log"):
+    def __init__(self, policy="log", table=None):
         super().__init__()
-        self.policy = policy
-        self.raised = {}  # alarm -> step it first sounded at
+        self.policy, self.table = policy, table
 
     def begin(self, step):
-        """Forget what an earlier training reported."""
+        """Go on from what the table tells of the steps before."""
         self.window = collections.deque()
-        self.first, self.largest_gradient = step, 0.0
-        self.largest_loss = {}
+        self.raised = {}  # alarm -> step it first sounded at
+        self.first, self.largest_gradient, self.largest_loss = None, 0.0, {}
+        for row in read_csv(self.table) if self.table else ():
+            number = int(row.pop("step"))
+            if number <= step:
+                self._judge(number, {name: float(text) for name, text in row.items()})
 
     def at(self, step, logs):
         """Add the reports of a step; sound what they tell."""
-        if not any(name.startswith("health/") for name in logs):
-            return
-        report = {name.removeprefix("health/"): float(v) for name, v in logs.items()}
-        self.window.append((step, report))
-        while self.window[0][0] < step - WINDOW:
-            self.window.popleft()
-        self._remember(step, report)
-        alarms = self._alarms()
-        logs |= {f"alarm/{name}": float(on) for name, on in alarms.items()}
-        logs |= self._trend()
-        new = [name for name, on in alarms.items() if on and name not in self.raised]
-        for name in new:
-            self.raised[name] = step
+        earlier = set(self.raised)
+        logs |= self._judge(step, {name: float(value) for name, value in logs.items()})
+        for name in self.raised.keys() - earlier:
             message = f"step {step}: alarm {name}: {self._evidence(name)}"
             if self.policy == "stop":
                 raise Stopped(f"{message}; see --on_alarm")
             print(message, file=sys.stderr, flush=True)
 
+    def _judge(self, step, logs):
+        """Return what the logs of a step add: alarms and the trend."""
+        if not any(name.startswith("health/") for name in logs):
+            return {}
+        report = {name.removeprefix("health/"): value for name, value in logs.items()}
+        self.window.append((step, report))
+        while self.window[0][0] < step - WINDOW:
+            self.window.popleft()
+        self._remember(step, report)
+        alarms = self._alarms()
+        for name in [name for name, on in alarms.items() if on]:
+            self.raised.setdefault(name, step)
+        return {
+            f"alarm/{name}": float(on) for name, on in alarms.items()
+        } | self._trend()
+
     def _remember(self, step, report):
         gradient = report.get("generator_gradient_norm", 0.0)
         self.largest_gradient = max(self.largest_gradient, gradient)
+        self.first = step if self.first is None else self.first
         if step <= self.first + WINDOW:
             for name in _losses(report):
                 size = max(1.0, abs(report[name]), self.largest_loss.get(name, 0.0))
@@ -138,4 +151,9 @@ class Health(AtSteps):
 
 
 def _losses(report):
-    return [n for n in report if n.endswith("_loss") or n == "wasserstein_estimate"]
+    return [
+        name
+        for name in report
+        if name == "wasserstein_estimate"
+        or (name.endswith("_loss") and not name.startswith("val_"))
+    ]
