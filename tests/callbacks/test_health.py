@@ -103,7 +103,7 @@ def test_a_resumed_run_judges_as_one_that_was_not_cut(tmp_path):
         return health.raised
 
     whole = judge(callbacks.Health(table=path), 0, 600)
-    assert whole == {"collapse": 350}
+    assert whole == {"collapse": 400}
     text = path.read_text()
     judge(callbacks.Health(table=path), 0, 550)
     # Cut, and resumed from step 250: what was written since is judged anew.

@@ -127,13 +127,12 @@ class Health(AtSteps):
 
     def _trend(self):
         estimates = [r.get("wasserstein_estimate") for _, r in self.window]
-        half = len(estimates) // 2
-        if not half or None in estimates:
+        if None in estimates:
             return {}
-        earlier, later = np.mean(estimates[:half]), np.mean(estimates[half:])
-        return {
-            "health/estimate_trend": float((later - earlier) / (abs(earlier) + 1e-12))
-        }
+        half = max(1, len(estimates) // 2)
+        earlier, later = np.mean(estimates[:half]), np.mean(estimates[-half:])
+        change = (later - earlier) / (abs(earlier) + 1e-12)
+        return {"health/estimate_trend": float(change)}
 
     def _evidence(self, alarm):
         report = self.window[-1][1]
