@@ -489,7 +489,7 @@ def test_checkpoints_of_another_model(launcher, contents, pictures, run, tmp_pat
         f"--workdir={tmp_path / 'third'}",
         f"--init_from={other}",
     )
-    refused(ended, 2, "does not fit", "encoder")
+    refused(ended, 2, "does not fit", "missing decoder")
 
 
 def test_executions_from_a_step_between(launcher, contents, run):

@@ -177,6 +177,7 @@ def test_killed_anywhere(launcher, events, pictures, tmp_path, model, replicas):
     _tell_to_end(trials, signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "metrics.csv", "events.out"])
 def test_killed_while_it_starts(trials, name):
     """The small files are rewritten when a run starts: they are whole at any moment."""
@@ -240,6 +241,7 @@ def test_damaged_newest_is_not_kept(launcher, pictures, tmp_path):
     assert [x.name for x in newest.parent.glob("*.npz")] == ["step_000000012.npz"]
 
 
+@pytest.mark.slow
 def test_killed_while_the_best_is_kept(launcher, pictures, tmp_path):
     """The best is what it would have been, and its save is there."""
     given = [

@@ -46,6 +46,7 @@ def test_bad_flags(launcher, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_wrong_sign_in_the_library_is_reported(tmp_path):
     planted = (
         "import sys; from tfgen.losses import adversarial as a;"

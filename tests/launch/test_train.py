@@ -375,7 +375,13 @@ def test_dry_run_of_a_run(launcher, journey, contents):
     assert contents(workdir) == before
 
 
-@pytest.mark.parametrize("name", common_flags.recipes())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "quickstart" else pytest.mark.slow)
+        for name in common_flags.recipes()
+    ],
+)
 def test_recipe(launcher, pictures, tmp_path, name):
     """Two steps of each, on small data and at the smallest size."""
     ended = launcher.run(

@@ -97,9 +97,8 @@ def test_cluster_loses_a_worker(launcher, given, unbroken, tmp_path, dies):
     _assert_resumed(chief, saved, unbroken)
 
 
-@pytest.mark.parametrize(
-    "dies", [1, pytest.param(0, marks=pytest.mark.slow)], ids=["other", "chief"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [1, 0], ids=["other", "chief"])
 def test_local_workers_lose_one(launcher, given, unbroken, tmp_path, dies):
     given = [*given, "--local_workers=2", f"--workdir={tmp_path}"]
     job = launcher.start_fresh(*given)

@@ -167,6 +167,7 @@ def judge_of_lines(units=64):
     return keras.Model(inputs, keras.layers.Dense(1)(x))
 
 
+@pytest.mark.slow
 def test_a_discriminator_of_parallel_lines_saturates_at_log_2():
     # JSD = V(D*) / 2 + log 2 whatever the distance: no slope for a generator, where
     # the critic's estimate is linear in it (tests/models/test_wgan.py).
