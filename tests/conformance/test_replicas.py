@@ -24,7 +24,7 @@ CASES = [
         ("classifier", True, False),
         (harness.TOY, False, True),
         (harness.TOY, True, False),
-        ("gan", True, True),
+        ("gan", True, False),
         ("gan", False, False),
         ("gan_simultaneous", True, False),
         ("hinge_gan", True, False),

@@ -19,9 +19,9 @@ def benchmark(launcher, *flags):
     ("model", "against", "xla"),
     [
         ("vae", "bare", "off"),
-        ("vae", "bare_whole", "on"),
         ("wgan_gp", "bare", "on"),
-        ("wgan_gp", "keras_fit", "off"),
+        pytest.param("vae", "bare_whole", "on", marks=pytest.mark.slow),
+        pytest.param("wgan_gp", "keras_fit", "off", marks=pytest.mark.slow),
     ],
 )
 def test_twins(launcher, pictures, model, against, xla):

@@ -16,6 +16,7 @@ MODELS = ["vae", "wgan", "wgan_gp"]
 REPLICAS = {1: ["--strategy=one"], 2: ["--strategy=mirrored", "--replicas=2"]}
 EVERYTHING = [(model, replicas) for model in MODELS for replicas in REPLICAS]
 MOMENTS = ["before the write", "mid-file", "before the rename", "after the rename"]
+QUICK = ("mid-file", "after the rename")
 
 
 def flags(model, replicas, steps=STEPS):
@@ -152,7 +153,10 @@ def test_killed_at_random_moments(trials):
     trials.finish(trials.newest())
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(x, marks=[] if x in QUICK else pytest.mark.slow) for x in MOMENTS],
+)
 def test_killed_in_a_save(trials, moment):
     trials.killed(hook=["kill_at_save", moment, 3])
     saved = (3 if moment == "after the rename" else 2) * SAVE_EVERY
@@ -213,9 +217,8 @@ def _tell_to_end(trials, number):
     trials.finish(found["steps"])
 
 
-@pytest.mark.parametrize(
-    "change", ["truncated", pytest.param("one bit", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["truncated", "one bit"])
 def test_damaged_newest(trials, change):
     trials.killed(hook=["kill_at_save", "before the write", 4])
     newest = trials.run / "checkpoints" / "step_000000015.npz"
