@@ -19,7 +19,7 @@ ARROWS = {
     "metrics": {"losses", "core.spec", "core.errors", "core.noise"},
     "callbacks": {"metrics", "core"},
     "data": {"core.spec", "core.errors", "layers"},
-    "theory": {"losses", "core"},
+    "theory": {"losses", "core", "data.ring"},
     "export": {"core"},
 }
 # The package's face and the run folder tie the parts together.

@@ -385,3 +385,15 @@ def test_an_unreadable_file_is_not_bad_input(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(PermissionError):
         load(f"folder:{tmp_path}", batch=1)
+
+
+def test_gaussian_ring():
+    data = load("gaussian_ring", batch=64)
+    assert data.spec.image.shape == (1, 1, 2)
+    x, mode = data.train.arrays["image"][:, 0, 0], data.train.arrays["label"]
+    radius = np.linalg.norm(x, axis=1)
+    assert abs(radius.mean() - 2 / 1.414) < 1e-3
+    assert np.bincount(mode).min() > 2300
+    for number in range(8):
+        spread = x[mode == number].std(axis=0) * 1.414
+        np.testing.assert_allclose(spread, 0.02, rtol=0.1)

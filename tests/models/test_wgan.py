@@ -258,6 +258,66 @@ def test_every_critic_update_sees_fresh_reals_and_noise(name):
         assert 0.9 < mix.max() < 1
 
 
+@pytest.mark.parametrize("warm", [0, 19])
+def test_critic_updates_before_each_generator_update(warm):
+    """100 while the critic is warmed, 5 otherwise, as in the released code."""
+    hparams = {"critic_steps": 5, "warm_steps": warm}
+    model = models.build("wgan", "tiny", spec=stream(8).spec, hparams=hparams)
+    updates, counts = 0, []
+    for step in range(4000):
+        updates += 5
+        if model.step_method(step) == "train_step":
+            counts.append(updates)
+            updates = 0
+    warmed = {n for n in range(len(counts)) if n < 25 or n % 500 == 0}
+    assert len(counts) > 1500
+    for number, count in enumerate(counts):
+        assert count == (100 if warm and number in warmed else 5), number
+
+
+@pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
+def test_a_warmed_critic_learns_alone(name):
+    def build():
+        hparams = {"warm_steps": 3}
+        return models.build(name, "tiny", spec=stream(8).spec, hparams=hparams)
+
+    def weights(model):
+        return [
+            np.concatenate([w.ravel() for w in network.get_weights()])
+            for network in (model.generator, model.critic)
+        ]
+
+    def fit(model, steps):
+        history = model.fit(stream(8), steps_per_epoch=steps, verbose=0).history
+        return {key for key in history if not key.startswith("health/")}
+
+    model = build()
+    generator, critic = weights(model)
+    assert "generator_loss" not in fit(model, 3)
+    after = weights(model)
+    np.testing.assert_array_equal(after[0], generator)
+    assert not np.allclose(after[1], critic)
+    assert "generator_loss" in fit(model, 1)
+    assert not np.array_equal(weights(model)[0], generator)
+    fit(model, 5)
+    assert model.traces["train_function"] == model.traces["critic_step"] == 1
+    whole = build()
+    fit(whole, 9)
+    for one, other in zip(weights(whole), weights(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_steps_of_several_kinds_come_one_at_a_time():
+    with pytest.raises(ValueError, match="critic_step.*it takes 1"):
+        models.build(
+            "wgan",
+            "tiny",
+            spec=stream(8).spec,
+            hparams={"warm_steps": 3},
+            steps_per_execution=4,
+        )
+
+
 def test_the_average_is_what_samples():
     model = eager("wgan_gp", average_decay=0.5)
     model.fit(stream(8), steps_per_epoch=2, verbose=0)

@@ -14,6 +14,8 @@ from tfgen.core.spec import to_uint8
 def grid(images, columns=None, gap=2):
     """Tile images into one picture.
 
+    Points of the plane, `[n, 1, 1, 2]`, are drawn into one square.
+
     Args:
         images: uint8 `[n, h, w, c]`, c = 1 or 3.
         columns: Images in a row; none: as square as can be.
@@ -23,6 +25,8 @@ def grid(images, columns=None, gap=2):
         uint8 `[height, width, c]`.
     """
     images = np.asarray(images)
+    if images.shape[1:] == (1, 1, 2):
+        return _scatter(images[:, 0, 0])
     number, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(number))
     rows = -(-number // columns)
@@ -32,6 +36,14 @@ def grid(images, columns=None, gap=2):
         tiles[place // columns, :height, place % columns, :width] = image
     picture = tiles.reshape(rows * (height + gap), columns * (width + gap), channels)
     return picture[: picture.shape[0] - gap, : picture.shape[1] - gap]
+
+
+def _scatter(points):
+    """Draw points `[n, 2]` in [0, 255], y upwards, as dots of 3 pixels."""
+    picture = np.full([258, 258, 1], 255, np.uint8)
+    for x, y in points.astype(int):
+        picture[255 - y : 258 - y, x : x + 3] = 0
+    return picture
 
 
 def write_png(path, picture):

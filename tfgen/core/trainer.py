@@ -24,6 +24,7 @@ class Trainer(keras.Model):
     """
 
     updates_per_step = 1  # batches of fresh rows that one train_step consumes
+    step_methods = ("train_step",)  # the methods that run steps, each its own graph
 
     def __init__(self, spec):
         super().__init__(name=type(self).__name__.lower())
@@ -35,8 +36,17 @@ class Trainer(keras.Model):
         self._tracing = threading.local()  # replicas are traced in threads
         # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
         self._host = types.SimpleNamespace(
-            guarded=(), nonfinite=[], steps_run=0, log_every=1
+            guarded={}, nonfinite={}, steps_run=0, log_every=1
         )
+
+    def step_method(self, step):
+        """Return which of `step_methods` runs a step, a Python int from 0.
+
+        For updates that come at some steps only, such as a regulariser at every 16th:
+        the host picks the graph, so that no update lies in a branch. The methods take
+        the same batches and may log different scalars.
+        """
+        return "train_step"
 
     def feed_from(self, source):
         """Accept raw batches of `source`; returns what is done to them, in words."""
@@ -48,13 +58,13 @@ class Trainer(keras.Model):
 
         None if there was none. Waits for the device; steps count from 0.
         """
-        if not self._host.nonfinite:
-            return None
-        first = np.min([steps.numpy() for steps in self._host.nonfinite], axis=0)
+        found = []
+        for method, seen in self._host.nonfinite.items():
+            first = np.min([steps.numpy() for steps in seen], axis=0)
+            found += zip(first.tolist(), self._host.guarded[method], strict=True)
         self._host.nonfinite.clear()
         # Of several in one step, the first update: it has broken the others.
-        found = zip(first.tolist(), self._host.guarded, strict=True)
-        step, name = min(found, key=lambda pair: pair[0])
+        step, name = min(found, key=lambda pair: pair[0], default=(tf.int64.max, None))
         return None if step == tf.int64.max else (step, name)
 
     @property
@@ -112,19 +122,38 @@ class Trainer(keras.Model):
         """Build the function `fit` calls: `steps_per_execution` steps, then logs."""
         if self.train_function is not None and not force:
             return
+        host, length = self._host, self.steps_per_execution
+        executions = {name: self._execution_of(name) for name in self.step_methods}
+
+        def train_function(iterator):
+            method = self.step_method(host.steps_run)
+            logs, nonfinite = executions[method](iterator)
+            seen = host.nonfinite.setdefault(method, [])
+            seen.append(nonfinite)
+            if len(seen) == 1000:  # nobody asks: keep what they say
+                seen[:] = [tf.reduce_min(tf.stack(seen), axis=0)]
+            host.steps_run += length
+            return logs if host.steps_run % host.log_every < length else {}
+
+        self.train_function = train_function
+
+    def _execution_of(self, method):
+        """Return the graph of `steps_per_execution` steps, each run by `method`."""
         names = []
+        run_step = getattr(self, method)
+        graph_name = "train_function" if method == "train_step" else method
 
         def replica_step(batch):
             self._begin(lambda: self.step.value)
             before = self._snapshot() if self.undo_nonfinite else ()
-            logs = self.train_step(self._adapt(batch))
+            logs = run_step(self._adapt(batch))
             health = self._tracing.health.items()
             logs = {**logs, **{f"health/{name}": value for name, value in health}}
             flags = self._tracing.finite
             finite = tf.stack([tf.cast(flag, tf.float32) for flag in flags.values()])
             self._restore_unless_finite(before, finite)
             self.step.assign_add(1)
-            names[:], self._host.guarded = logs, tuple(flags)
+            names[:], self._host.guarded[method] = logs, tuple(flags)
             return tf.stack(list(logs.values())), finite
 
         def step(iterator):
@@ -133,7 +162,7 @@ class Trainer(keras.Model):
             return logs, tf.where(finite < 1.0, position, tf.int64.max)
 
         def execution(iterator):
-            self._count_trace("train_function")
+            self._count_trace(graph_name)
             logs, nonfinite = step(iterator)
             if self.steps_per_execution > 1:
 
@@ -148,18 +177,7 @@ class Trainer(keras.Model):
                 )
             return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
 
-        run = self._graph(execution)
-        host, length = self._host, self.steps_per_execution
-
-        def train_function(iterator):
-            logs, nonfinite = run(iterator)
-            host.nonfinite.append(nonfinite)
-            if len(host.nonfinite) == 1000:  # nobody asks: keep what they say
-                host.nonfinite = [tf.reduce_min(tf.stack(host.nonfinite), axis=0)]
-            host.steps_run += length
-            return logs if host.steps_run % host.log_every < length else {}
-
-        self.train_function = train_function
+        return self._graph(execution)
 
     def make_test_function(self, force=False):
         """Build the function `evaluate` calls; its logs are means over all batches."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
-from tfgen.data import folder, npz
+from tfgen.data import folder, npz, ring
 from tfgen.data.pipeline import RowsOnDisk, Stream, check_batch_and_seed
 from tfgen.data.rows import Rows
 
@@ -48,6 +48,7 @@ def load(
 
     Names:
         `mnist_5k`: 5,000 MNIST digits that need neither file nor network.
+        `gaussian_ring`: points of the plane around eight centres.
         `npz:PATH`: arrays of a NumPy archive, see `tfgen.data.npz`.
         `folder:PATH`: pictures, classes from sub-folders, see `tfgen.data.folder`.
         anything else: a TensorFlow Datasets name, also `name/config`, see
@@ -149,7 +150,10 @@ def mnist_5k() -> Rows:
     return Rows(features, *splits)
 
 
-EMBEDDED: dict[str, Callable[[], Rows]] = {"mnist_5k": mnist_5k}
+EMBEDDED: dict[str, Callable[[], Rows]] = {
+    "mnist_5k": mnist_5k,
+    "gaussian_ring": ring.gaussian_ring,
+}
 READERS: dict[str, Callable[[str, int | None], Rows]] = {
     "npz": npz.read,
     "folder": folder.read,

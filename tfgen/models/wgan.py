@@ -27,6 +27,11 @@ from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
 from tfgen.losses import adversarial, health, penalties
 from tfgen.networks import convolutional, dense
 
+_WARM = (
+    "steps of the critic alone before each of the first 25 generator updates and "
+    "every 500th"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class WGANConfig(Config):
@@ -41,6 +46,7 @@ class WGANConfig(Config):
     norm: str = option("batch", "in the generator", choices=("batch", "none"))
     critic_norm: str = option("none", "in the critic", choices=("batch", "none"))
     critic_steps: int = option(5, "critic updates a generator update", at_least=1)
+    warm_steps: int = option(0, _WARM, at_least=0)
     clip: float = option(0.01, "largest |weight| of the critic", above=0)
     learning_rate: float = option(5e-5, "RMSProp, both networks", above=0)
     average_decay: float = option(
@@ -62,6 +68,7 @@ class WGANGPConfig(Config):
     # Batch normalisation would tie a row's score to the other rows'.
     critic_norm: str = option("none", "in the critic", choices=("layer", "none"))
     critic_steps: int = option(5, "critic updates a generator update", at_least=1)
+    warm_steps: int = option(0, _WARM, at_least=0)
     penalty_weight: float = option(10.0, "of the gradient penalty", at_least=0)
     learning_rate: float = option(1e-4, "Adam, both networks", above=0)
     beta_1: float = option(0.5, "Adam", at_least=0, at_most=1)
@@ -73,6 +80,10 @@ class WGANGPConfig(Config):
 
 class WGAN(GenerativeModel):
     """Weight clipping. One step: `critic_steps` critic updates, one of the generator.
+
+    With `warm_steps` some generator updates are preceded by steps of the critic alone,
+    so that early gradients come from a trained critic: 19 of them and five updates a
+    step are the 100 updates of the released code.
 
     Args:
         config: `WGANConfig`.
@@ -100,6 +111,8 @@ class WGAN(GenerativeModel):
     def __init__(self, config, spec, generator, critic):
         super().__init__(config, spec, generator=generator, critic=critic)
         self.updates_per_step = config.critic_steps
+        if config.warm_steps:
+            self.step_methods = ("train_step", "critic_step")
 
     @classmethod
     def create(cls, config, spec):
@@ -121,21 +134,32 @@ class WGAN(GenerativeModel):
 
         return {"critic_optimizer": rmsprop(), "generator_optimizer": rmsprop()}
 
+    def step_method(self, step):
+        """Return "critic_step" while the critic is warmed, "train_step" otherwise."""
+        warming = _is_warming(step, self.config.warm_steps)
+        return "critic_step" if warming else "train_step"
+
     def train_step(self, batch):
         """Algorithm 1: fresh reals and fresh noise for every update."""
-        updates = tf.split(batch["image"], self.updates_per_step)
-        rows = updates[0].shape[0]
-        for number, real in enumerate(updates):
-            z = self.noise(f"critic_z/{number}", rows, [self.config.latent_size])
-            _, critic = self.descend(
-                self.critic_loss, self.critic, self.critic_optimizer, real, z
-            )
-            self.clip_critic()
+        critic = self.critic_step(batch)
+        rows = batch["image"].shape[0] // self.updates_per_step
         z = self.noise("z", rows, [self.config.latent_size])
         generator = self.descend(
             self.generator_loss, self.generator, self.generator_optimizer, z
         )
-        return self.track(**critic, generator_loss=generator)
+        return {**critic, **self.track(generator_loss=generator)}
+
+    def critic_step(self, batch):
+        """Only the critic's updates of a step."""
+        updates = tf.split(batch["image"], self.updates_per_step)
+        for number, real in enumerate(updates):
+            shape = [self.config.latent_size]
+            z = self.noise(f"critic_z/{number}", real.shape[0], shape)
+            _, critic = self.descend(
+                self.critic_loss, self.critic, self.critic_optimizer, real, z
+            )
+            self.clip_critic()
+        return self.track(**critic)
 
     def test_step(self, batch):
         """Return the estimate on held-out images."""
@@ -234,21 +258,17 @@ class WGANGP(WGAN):
 
         return {"critic_optimizer": adam(), "generator_optimizer": adam()}
 
-    def train_step(self, batch):
-        """Algorithm 1: fresh reals, noise and mixing coefficients for every update."""
+    def critic_step(self, batch):
+        """As of `WGAN`, with fresh mixing coefficients; nothing is clipped."""
         updates = tf.split(batch["image"], self.updates_per_step)
-        rows = updates[0].shape[0]
         for number, real in enumerate(updates):
-            z = self.noise(f"critic_z/{number}", rows, [self.config.latent_size])
+            rows, shape = real.shape[0], [self.config.latent_size]
+            z = self.noise(f"critic_z/{number}", rows, shape)
             mix = self.noise(f"mix/{number}", rows, [1, 1, 1], kind="uniform")
             _, critic = self.descend(
                 self.critic_loss, self.critic, self.critic_optimizer, real, z, mix
             )
-        z = self.noise("z", rows, [self.config.latent_size])
-        generator = self.descend(
-            self.generator_loss, self.generator, self.generator_optimizer, z
-        )
-        return self.track(**critic, generator_loss=generator)
+        return self.track(**critic)
 
     def critic_loss(self, real, z, mix):
         """Return mean f(fake) - mean f(real) + weight * penalty, and reports."""
@@ -258,6 +278,19 @@ class WGANGP(WGAN):
         penalty = penalties.gradient_penalty(self.critic, real, fake, mix)
         loss = self.config.penalty_weight * penalty - reports["wasserstein_estimate"]
         return loss, {**reports, "gradient_penalty": penalty}
+
+
+def _is_warming(step, warm):
+    """Return whether a step belongs to the critic alone.
+
+    A warmed generator update takes `warm` such steps and then its own. The first 25
+    updates are warmed, then those whose number is a multiple of 500.
+    """
+    if step < 25 * (warm + 1):
+        return step % (warm + 1) < warm
+    # Updates 25 to 499 take a step each; 500 is the first of a block that repeats.
+    past = step - 25 * (warm + 1) - (500 - 25)
+    return past >= 0 and past % (warm + 500) < warm
 
 
 def _images(config, spec):

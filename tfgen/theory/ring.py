@@ -1,20 +1,13 @@
-"""A ring of eight Gaussians: which modes a generator finds, and which it drops.
-
-Centres lie on a circle of radius 2 / 1.414, each with standard deviation
-0.02 / 1.414: the toy of Gulrajani et al. 2017.
-"""
+"""A ring of eight Gaussians: which modes a generator finds, and which it drops."""
 
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
+from tfgen.data.ring import CENTRES, MODES, SPREAD
 from tfgen.losses import adversarial
 from tfgen.theory import critics, training
-
-RADIUS, SPREAD, MODES = 2 / 1.414, 0.02 / 1.414, 8
-_ANGLES = 2 * np.pi * np.arange(MODES) / MODES
-CENTRES = np.float32(RADIUS * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1))
 
 
 def draw(seed, number, rows):
