@@ -35,6 +35,7 @@ flags.DEFINE_enum(
     "(bare_whole); plain Keras fit; PyTorch.",
 )
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the updates.")
+flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Ours.")
 flags.DEFINE_integer("steps", 100, "Steps in a block.", lower_bound=1)
 flags.DEFINE_integer("rounds", 10, "Pairs of blocks.", lower_bound=2)
 
@@ -59,8 +60,16 @@ def main():
         data_dir=FLAGS.data_dir,
         image_size=getattr(config, "image_size", 0) or None,
     ).train
-    ours, theirs = _pair(config, stream)
-    verified = sides.compare(ours, theirs)
+    forms = {}
+    if FLAGS.against == "torch":
+        from . import benchmark_torch
+
+        best, forms["torch_seconds"] = benchmark_torch.fastest(
+            lambda form: _pair(config, stream, form)[1], FLAGS.steps, sides.say
+        )
+        forms["torch"] = best
+    ours, theirs = _pair(config, stream, forms.get("torch"))
+    verified = sides.compare(ours, theirs, rough=FLAGS.precision == "bfloat16")
     sides.say(f"verified: {verified}")
     seconds = sides.alternate(ours.block, theirs.block, FLAGS.steps, FLAGS.rounds)
     return {
@@ -70,17 +79,22 @@ def main():
         "batch": FLAGS.batch,
         "against": FLAGS.against,
         "xla": ours.model.xla,
+        "precision": FLAGS.precision,
         "threads": os.cpu_count(),
         "steps": FLAGS.steps,
         "rounds": FLAGS.rounds,
         **sides.summary(seconds),
         **verified,
+        **forms,
         "matmul_gflops": round(sides.matmul_peak(), 1),
     }
 
 
-def _pair(config, stream):
-    """Return our side and theirs, on separate networks of equal weights."""
+def _pair(config, stream, form=None):
+    """Return our side and theirs, on separate networks of equal weights.
+
+    `form` is that of the PyTorch twin.
+    """
     from tfgen import models
 
     from . import benchmark_sides as sides
@@ -88,7 +102,12 @@ def _pair(config, stream):
 
     def build():
         return models.build(
-            FLAGS.model, config=config, spec=stream.spec, seed=FLAGS.seed, xla=FLAGS.xla
+            FLAGS.model,
+            config=config,
+            spec=stream.spec,
+            seed=FLAGS.seed,
+            xla=FLAGS.xla,
+            precision=FLAGS.precision,
         )
 
     model, other = build(), build()
@@ -98,7 +117,7 @@ def _pair(config, stream):
     if FLAGS.against == "torch":
         from . import benchmark_torch
 
-        theirs = benchmark_torch.Twin(FLAGS.model, other, stream)
+        theirs = benchmark_torch.Twin(FLAGS.model, other, stream, form)
         return sides.Steps(model, stream, updates), theirs
     if FLAGS.against == "keras_fit":
         twin = twins.Bare(FLAGS.model, other, FLAGS.batch, xla=False)

@@ -18,6 +18,20 @@ TRAINED = {
         "critic_optimizer": ("critic",),
         "generator_optimizer": ("generator",),
     },
+    "dcgan": {
+        "discriminator_optimizer": ("discriminator",),
+        "generator_optimizer": ("generator",),
+    },
+}
+WRITTEN_FOR = {
+    "vae": {"likelihood": "bernoulli", "pixels": "grey"},
+    "wgan_gp": {"warm_steps": 0},
+    "dcgan": {
+        "loss": "non_saturating",
+        "discriminator_steps": 1,
+        "r1_weight": 0.0,
+        "r2_weight": 0.0,
+    },
 }
 
 
@@ -25,8 +39,7 @@ def check(name, config):
     """Refuse models and hparams that no twin is written for."""
     if name not in TRAINED:
         raise BadInput(f"no twin of {name!r}; valid: {', '.join(TRAINED)}")
-    wanted = {"vae": {"likelihood": "bernoulli", "pixels": "grey"}}.get(name, {})
-    for field, value in wanted.items():
+    for field, value in WRITTEN_FOR[name].items():
         if getattr(config, field) != value:
             raise BadInput(f"the twin of {name} is written for {field}={value}")
 
@@ -76,11 +89,24 @@ def generator_loss(generator, critic, z):
     return -tf.reduce_mean(critic(generator(z, training=True), training=True))
 
 
+def discriminator_loss(generator, discriminator, real, z):
+    """Return the loss of `dcgan`'s discriminator, written out."""
+    fake = generator(z, training=True)
+    real, fake = (discriminator(images, training=True) for images in (real, fake))
+    return tf.reduce_mean(tf.nn.softplus(-real)) + tf.reduce_mean(tf.nn.softplus(fake))
+
+
+def non_saturating_loss(generator, discriminator, z):
+    """Return the loss of `dcgan`'s generator, written out."""
+    logits = discriminator(generator(z, training=True), training=True)
+    return tf.reduce_mean(tf.nn.softplus(-logits))
+
+
 class Bare:
     """A training step as one would write it by hand for one device.
 
     Args:
-        name: "vae" or "wgan_gp".
+        name: One of `TRAINED`.
         model: Whose networks are trained; its own machinery is not used.
         batch: Rows of an update.
         xla: Compile loss and gradients of every update.
@@ -96,8 +122,13 @@ class Bare:
         self.optimizers = model.default_optimizers()
         for optimizer, names in TRAINED[name].items():
             self.optimizers[optimizer].build(self._variables(names))
-        step = {"vae": self._vae, "wgan_gp": self._wgan_gp}[name]()
-        self.train_function = tf.function(step, autograph=False)
+        self.train_function = tf.function(self.step_of(name), autograph=False)
+
+    def step_of(self, name):
+        """Return a function of an iterator that runs one step."""
+        return {"vae": self._vae, "wgan_gp": self._wgan_gp, "dcgan": self._dcgan}[
+            name
+        ]()
 
     def _variables(self, names):
         return [v for n in names for v in self.networks[n].trainable_variables]
@@ -154,7 +185,6 @@ class Bare:
     def _wgan_gp(self):
         config = self.config
         generator, critic = self.networks["generator"], self.networks["critic"]
-        average = self.networks.get("generator_ema")
         update_critic = self._update(
             lambda *inputs: critic_loss(
                 generator, critic, config.penalty_weight, *inputs
@@ -176,24 +206,60 @@ class Bare:
                 mix = self._draw(f"mix/{number}", [1, 1, 1], noise.uniform)
                 _, parts = update_critic(real, z, mix)
             loss = update_generator(self._draw("z", latent))
-            if average:
-                for old, new in zip(
-                    average.trainable_variables,
-                    generator.trainable_variables,
-                    strict=True,
-                ):
-                    share = 1.0 - config.average_decay
-                    old.assign_add(share * (new.value - old.value))
-                for old, new in zip(
-                    average.non_trainable_variables,
-                    generator.non_trainable_variables,
-                    strict=True,
-                ):
-                    old.assign(new.value)
+            self._move_average()
             self.step.assign_add(1)
             return {**parts, "generator_loss": loss}
 
         return step
+
+    def _dcgan(self):
+        generator = self.networks["generator"]
+        discriminator = self.networks["discriminator"]
+        update_discriminator = self._update(
+            lambda real, z: discriminator_loss(generator, discriminator, real, z),
+            ("discriminator",),
+            "discriminator_optimizer",
+        )
+        update_generator = self._update(
+            lambda z: non_saturating_loss(generator, discriminator, z),
+            ("generator",),
+            "generator_optimizer",
+        )
+
+        def latents(purpose):
+            size = [self.config.latent_size]
+            if self.config.latent == "normal":
+                return self._draw(purpose, size)
+            return 2.0 * self._draw(purpose, size, noise.uniform) - 1.0
+
+        def step(iterator):
+            real = symmetric(next(iterator)["image"])
+            loss = update_discriminator(real, latents("discriminator_z/0"))
+            found = {"discriminator_loss": loss}
+            found["generator_loss"] = update_generator(latents("z"))
+            self._move_average()
+            self.step.assign_add(1)
+            return found
+
+        return step
+
+    def _move_average(self):
+        average, network = (
+            self.networks.get(name) for name in ("generator_ema", "generator")
+        )
+        if average is None:
+            return
+        share = 1.0 - self.config.average_decay
+        for old, new in zip(
+            average.trainable_variables, network.trainable_variables, strict=True
+        ):
+            old.assign_add(share * (new.value - old.value))
+        for old, new in zip(
+            average.non_trainable_variables,
+            network.non_trainable_variables,
+            strict=True,
+        ):
+            old.assign(new.value)
 
 
 class KerasModel(keras.Model):
@@ -209,6 +275,7 @@ class KerasModel(keras.Model):
         names = {
             "vae": ("elbo", "log_likelihood", "kl"),
             "wgan_gp": ("wasserstein_estimate", "gradient_penalty", "generator_loss"),
+            "dcgan": ("discriminator_loss", "generator_loss"),
         }[name]
         self.means = {each: keras.metrics.Mean(name=each) for each in names}
 
@@ -219,10 +286,7 @@ class KerasModel(keras.Model):
 
     def train_step(self, batch):
         """One step; Keras compiles all of it."""
-        iterator = iter([batch])
-        logs = {"vae": self.twin._vae, "wgan_gp": self.twin._wgan_gp}[self.kind]()(
-            iterator
-        )
+        logs = self.twin.step_of(self.kind)(iter([batch]))
         for name, value in logs.items():
             self.means[name].update_state(value)
         return {name: mean.result() for name, mean in self.means.items()}

@@ -33,6 +33,9 @@ flags.DEFINE_integer(
     "num", 0, "Held-out rows and samples used; 0: the whole split.", lower_bound=0
 )
 flags.DEFINE_integer("iwae_samples", 100, "Draws a row of iwae.", lower_bound=1)
+flags.DEFINE_integer(
+    "labels", 1000, "Labelled rows that linear_probe learns from.", lower_bound=3
+)
 flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie; none: as trained.")
 
@@ -42,7 +45,7 @@ def main():
     workdir, run, model = common_flags.load_run()
     chosen = choose(model, FLAGS.metrics)
     data = held_out.load(run, FLAGS.data_dir)
-    evaluation = Evaluation(model, data, Progress())
+    evaluation = Evaluation(run, model, data, Progress())
     numbers = evaluation.measure(chosen)
     records = [evaluation.record(name, number) for name, number in numbers.items()]
     write(workdir.evaluation, records)
@@ -74,9 +77,14 @@ def groups(model):
         found["labels"] = ("accuracy", "cross_entropy")
     if hasattr(model, "sample"):
         found["confidence"] = ("confidence",)
+        conditional = hasattr(model, "sample_labels")
         found["quality"] = tuple(
-            name for name in quality.METRICS if name not in quality.NEED_LABELS
+            name
+            for name in quality.METRICS
+            if conditional or name not in quality.NEED_LABELS
         )
+    if hasattr(model, "features"):
+        found["probe"] = ("linear_probe",)
     return found
 
 
@@ -109,8 +117,8 @@ def choose(model, names):
 class Evaluation:
     """Measures one model against its held-out data; inputs are made when needed."""
 
-    def __init__(self, model, data, progress):
-        self.model, self.data, self.progress = model, data, progress
+    def __init__(self, run, model, data, progress):
+        self.run, self.model, self.data, self.progress = run, model, data, progress
         self.stream, self.split = held_out.split(data)
         self.limit = FLAGS.num or None
         self._held_out, self._fakes = None, None
@@ -225,8 +233,10 @@ class Evaluation:
     def _quality(self, metrics):
         from tfgen.metrics import QualityEvaluation, extractor
 
-        train = held_out.arrays(self.data.train, self.model.spec, MOST_SAMPLES)
-        train = self._bytes(train["image"])
+        rows = held_out.arrays(self.data.train, self.model.spec, MOST_SAMPLES)
+        train, labels = self._bytes(rows["image"]), None
+        if hasattr(self.model, "sample_labels"):
+            labels = self.model.sample_labels(len(self.fakes)).numpy()
         self.progress.say(f"sample quality: {', '.join(metrics)}")
         evaluate = QualityEvaluation(
             train,
@@ -234,6 +244,7 @@ class Evaluation:
             extractor(FLAGS.extractor, train),
             metrics,
             FLAGS.seed,
+            rows.get("label"),
         )
         return {
             name: {
@@ -242,8 +253,41 @@ class Evaluation:
                 "count": number["n_fake"],
                 **number,
             }
-            for name, number in evaluate(self._bytes(self.fakes)).items()
+            for name, number in evaluate(self._bytes(self.fakes), labels).items()
         }
+
+    def _probe(self, metrics):
+        """A linear classifier on the model's features, untrained ones, and pixels."""
+        from tfgen import models
+        from tfgen.metrics import linear_probe
+
+        train = held_out.arrays(self.data.train, self.model.spec, FLAGS.labels)
+        if "label" not in train:
+            raise BadInput(f"linear_probe needs labels; {self.data.spec.name} has none")
+        untrained = models.build(
+            self.run["model"],
+            config=self.model.config,
+            spec=self.data.spec,
+            seed=self.run["seed"],
+        )
+        kinds = {
+            "linear_probe": _by_parts(self.model.features),
+            "linear_probe_untrained": _by_parts(untrained.features),
+            "linear_probe_pixels": lambda images: images.reshape(len(images), -1),
+        }
+        found = {}
+        for name, features in kinds.items():
+            self.progress.say(name)
+            estimate = linear_probe(
+                features(train["image"]),
+                train["label"],
+                features(self.held_out["image"]),
+                self.held_out["label"],
+                FLAGS.seed,
+            )
+            number = _number(estimate, len(self.held_out["image"]))
+            found[name] = {**number, "unit": "share right", "labels": FLAGS.labels}
+        return found
 
     def _bytes(self, images):
         from tfgen.core.spec import to_uint8

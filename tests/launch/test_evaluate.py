@@ -10,6 +10,7 @@ import tfgen
 from launch import held_out
 from tests.launch.made_runs import make_run
 from tests.synthetic import digits
+from tfgen.core.spec import to_uint8
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def runs(tmp_path_factory, data, archive):
     folder = tmp_path_factory.mktemp("runs")
     return {
         name: make_run(folder / name, name, data, archive)
-        for name in ("vae", "wgan_gp", "classifier")
+        for name in ("vae", "wgan_gp", "classifier", "cgan", "dcgan")
     }
 
 
@@ -124,6 +125,31 @@ def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
     error = 4 * float(real.std()) / 60**0.5
     assert record["value"] == pytest.approx(float(real.mean() - fake), abs=error)
     assert record["count"] == 60
+
+
+def test_classes_that_were_asked_for(runs, launcher, data):
+    path, model = runs["cgan"]
+    flags = ["--metrics=class_diversity", "--num=100"]
+    found = evaluate(launcher, f"--workdir={path}", *flags)["metrics"]
+    fakes = to_uint8(model.sample(100, seed=0).numpy(), model.spec.image)
+    labels = np.arange(100) % 10
+    train = data.train.arrays
+    wanted = tfgen.metrics.class_diversity(
+        np.asarray(train["image"]), np.asarray(train["label"]), fakes, labels
+    )
+    assert found["class_diversity"] == pytest.approx(wanted.mean)
+    record = records(path)["class_diversity"]
+    assert record["extractor"] == "pixels within a class" and record["floor"] > 0.5
+
+
+def test_linear_probe(runs, launcher):
+    path, _ = runs["dcgan"]
+    flags = ["--metrics=linear_probe", "--labels=150"]
+    found = evaluate(launcher, f"--workdir={path}", *flags)["metrics"]
+    # The run has taken no step: it is the untrained network of its seed.
+    assert found["linear_probe"] == found["linear_probe_untrained"] > 0.15
+    assert found["linear_probe_pixels"] > 0.15
+    assert records(path)["linear_probe"]["labels"] == 150
 
 
 def test_validation_rows_where_there_is_no_test_split(launcher, pictures, tmp_path):

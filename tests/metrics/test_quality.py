@@ -84,6 +84,8 @@ def test_extractor_of_every_number(everything):
         if name.startswith("patch_distance"):
             assert record["extractor"] == "image patches"
             assert record["digest"] not in ("", "0123456789abcdef")
+        elif name.startswith("class_diversity"):
+            assert record["extractor"] == "pixels within a class"
         else:
             assert record["extractor"] == "quarters"
             assert record["digest"] == "0123456789abcdef"
@@ -163,10 +165,10 @@ def test_default_metrics_are_what_the_extractor_serves(sets):
     (train, _), (test, _), _ = sets
     pixels = QualityEvaluation(train, test, PixelExtractor(train))
     assert set(METRICS) - set(pixels.metrics) == {
-        *("classifier_score", "classes", "labels")
+        *("classifier_score", "classes", "labels", "class_diversity")
     }
     quarters = QualityEvaluation(train, test, QuarterClassifier())
-    assert set(METRICS) - set(quarters.metrics) == {"labels"}
+    assert set(METRICS) - set(quarters.metrics) == {"labels", "class_diversity"}
 
 
 def test_refusals(sets):
@@ -184,6 +186,9 @@ def test_refusals(sets):
     with pytest.raises(BadInput, match="needs the labels"):
         labelled(fake)
     assert labelled(fake, labels)["label_accuracy"]["floor"] is None
+    diverse = QualityEvaluation(train, test, pixels, ["class_diversity"])
+    with pytest.raises(BadInput, match="labels of the real images"):
+        diverse(fake, labels)
 
 
 def test_public_names_resolve_to_what_they_say():

@@ -19,6 +19,8 @@ _HOME = {
     "classifier_score": "classifier",
     "class_summary": "classifier",
     "label_agreement": "classifier",
+    "class_diversity": "images",
+    "linear_probe": "probe",
     "precision_recall": "manifold",
     "density_coverage": "manifold",
     "fit_bins": "bins",

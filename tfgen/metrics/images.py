@@ -1,5 +1,7 @@
 """Checked uint8 images, and the size that a Keras application wants."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tfgen.core.errors import BadInput
@@ -55,3 +57,42 @@ def resize_to_rgb(images: np.ndarray, side: int) -> np.ndarray:
     if images.shape[3] == 1:
         resized = np.repeat(resized, 3, axis=3)
     return resized
+
+
+class ClassDiversity(NamedTuple):
+    """Variation of samples among those of one class; see `class_diversity`."""
+
+    mean: float
+    least: float
+
+
+def class_diversity(real, real_labels, fake, fake_labels) -> ClassDiversity:
+    """Pixel variance within a class, of samples over that of real images.
+
+    A conditional generator that ignores z draws one picture a class: 0.
+
+    Args:
+      real: uint8 `[n, h, w, c]`.
+      real_labels: `[n]` integers.
+      fake: uint8 `[m, h, w, c]`.
+      fake_labels: `[m]` integers, what was asked for.
+
+    Returns:
+      mean: of the ratio over the classes.
+      least: the ratio of the class with the smallest.
+
+    Raises:
+      BadInput: a class asked for has fewer than two rows on either side.
+    """
+
+    def variance(images, labels, label):
+        rows = images[labels == label]
+        if len(rows) < 2:
+            raise BadInput(f"class {label} needs two rows, got {len(rows)}")
+        return rows.astype(np.float64).var(axis=0, ddof=1).mean()
+
+    ratios = [
+        variance(fake, fake_labels, label) / variance(real, real_labels, label)
+        for label in np.unique(fake_labels)
+    ]
+    return ClassDiversity(float(np.mean(ratios)), float(np.min(ratios)))

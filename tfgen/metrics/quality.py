@@ -13,7 +13,7 @@ from tfgen.metrics.classifier import class_summary, classifier_score, label_agre
 from tfgen.metrics.copying import memorisation
 from tfgen.metrics.extractors import Extractor
 from tfgen.metrics.frechet import frechet_distance
-from tfgen.metrics.images import as_images
+from tfgen.metrics.images import as_images, class_diversity
 from tfgen.metrics.kernel import kernel_distance
 from tfgen.metrics.manifold import density_coverage, precision_recall
 from tfgen.metrics.mmd import gaussian_mmd
@@ -64,7 +64,7 @@ class Number:
       error: in the same unit, or None where none is known.
       n_real: real rows it was computed from.
       n_fake: fake rows it was computed from.
-      source: "features" or "images" (the extractor played no part).
+      source: "features", or "images" or "pixels" (the extractor played no part).
     """
 
     value: float
@@ -176,6 +176,13 @@ def _labels(train, test, fake, seed):
     }
 
 
+def _class_diversity(train, test, fake, seed):
+    result = class_diversity(train.images, train.labels, fake.images, fake.labels)
+    values = {"class_diversity": result.mean, "class_diversity_least": result.least}
+    counts = len(train), len(fake)
+    return {name: Number(v, None, *counts, "pixels") for name, v in values.items()}
+
+
 # Name -> function of (train, test, fake, seed). Reference is the held-out `test`
 # set, so that a memorising generator scores the floor and not 0; bins and
 # memorisation, which are about the training set, use `train`.
@@ -193,15 +200,20 @@ METRICS = {
     "classifier_score": _classifier_score,
     "classes": _classes,
     "labels": _labels,
+    "class_diversity": _class_diversity,
 }
 NEED_LOGITS = ("classifier_score", "classes", "labels")
-NEED_LABELS = ("labels",)
+NEED_LABELS = ("labels", "class_diversity")
 
-# What the patch metric does, in place of an extractor's digest.
-_PATCH_PROTOCOL = (
-    "Laplacian pyramid, 64 patches 7x7 an image and level, normalised per channel "
-    "over the set, 512 directions, x1000, version 1"
-)
+# What metrics of the images themselves do, in place of an extractor's digest.
+_PROTOCOLS = {
+    "images": (
+        "image patches",
+        "Laplacian pyramid, 64 patches 7x7 an image and level, normalised per channel "
+        "over the set, 512 directions, x1000, version 1",
+    ),
+    "pixels": ("pixels within a class", "variance of bytes, mean over pixels"),
+}
 
 
 class QualityEvaluation:
@@ -221,7 +233,7 @@ class QualityEvaluation:
       extractor: see `tfgen.metrics.extractor`.
       metrics: keys of `METRICS`; None: all that the extractor can serve.
       seed: of row order, directions, patches, clusters and permutations.
-      train_labels: `[n]` integers, for the floor of "labels".
+      train_labels: `[n]` integers, for "class_diversity" and the floor of "labels".
       batch: images at a time through the extractor; None: its own choice.
 
     Raises:
@@ -289,17 +301,22 @@ class QualityEvaluation:
 
         Args:
           fake: uint8 `[l, h, w, c]`.
-          labels: `[l]` integers that the samples were asked to be; for "labels".
+          labels: `[l]` integers that the samples were asked to be.
 
         Returns:
           See `sample_quality`.
 
         Raises:
-          BadInput: unusable images, or "labels" asked for and none given.
+          BadInput: unusable images, or a metric needs labels and none were given.
         """
         fake = self._image_set(fake, labels, "fake")
-        if labels is None and set(self.metrics) & set(NEED_LABELS):
-            raise BadInput("the metric labels needs the labels that were asked for")
+        needing = [name for name in self.metrics if name in NEED_LABELS]
+        if labels is None and needing:
+            raise BadInput(
+                f"the metric {needing[0]} needs the labels that were asked for"
+            )
+        if self.train.labels is None and "class_diversity" in needing:
+            raise BadInput("class_diversity needs the labels of the real images")
         floor = self.floor(len(fake))
         numbers = self._run(self.metrics, self.train, self.test, fake)
         return {
@@ -321,13 +338,15 @@ class QualityEvaluation:
         }
         if number.source == "features":
             return record | self.extractor.describe()
-        digest = hashlib.sha256(_PATCH_PROTOCOL.encode()).hexdigest()[:16]
+        name, protocol = _PROTOCOLS[number.source]
+        height, width, channels = self.extractor.image_shape
+        area = 49 if number.source == "images" else height * width
         return record | {
-            "extractor": "image patches",
-            "digest": digest,
-            "size": 49 * self.extractor.image_shape[2],
+            "extractor": name,
+            "digest": hashlib.sha256(protocol.encode()).hexdigest()[:16],
+            "size": area * channels,
             "resize": "none",
-            "preprocessing": _PATCH_PROTOCOL,
+            "preprocessing": protocol,
         }
 
 
@@ -368,8 +387,8 @@ def sample_quality(
       extractor: see `tfgen.metrics.extractor`.
       metrics: keys of `METRICS`; None: all that the extractor can serve.
       seed: of row order, directions, patches, clusters and permutations.
-      fake_labels: `[l]` integers that were asked for; needed by "labels".
-      train_labels: `[n]` integers, for the floor of "labels".
+      fake_labels: `[l]` integers asked for, for "labels" and "class_diversity".
+      train_labels: `[n]` integers, for "class_diversity" and the floor of "labels".
 
     Returns:
       {number: record}, ready for JSON. A record holds value, error (None where none

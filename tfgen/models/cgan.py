@@ -216,9 +216,13 @@ class CGAN(GAN):
         return self.deception(self.judge_pair(self.make(z, y, made), y, drops))
 
     def sample(self, num, seed=0, first=0):
-        """Return `num` images; row i is of class (first + i) modulo the classes."""
-        label = (first + tf.range(num)) % self.spec.num_classes
+        """Return `num` images, of the classes that `sample_labels` says."""
+        label = self.sample_labels(num, first)
         return self.decode(self.prior(num, seed, first), label)
+
+    def sample_labels(self, num, first=0):
+        """Return the classes of `sample`: row i is of first + i, modulo the classes."""
+        return (first + tf.range(num)) % self.spec.num_classes
 
     def decode(self, z, label):
         """Return the images of latents z and labels `[rows]`."""
