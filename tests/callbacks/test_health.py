@@ -61,7 +61,7 @@ def test_alarms_sound_when_a_condition_lasts(every, alarm, change):
     [
         WON | {"health/real_accuracy": 0.99},
         WON | {"discriminator_loss": 0.2},
-        {"health/diversity": 0.03},
+        {"health/diversity": 0.3},
         {"health/generator_gradient_norm": 1e-4},
         {"generator_loss": -900.0},
     ],

@@ -22,8 +22,8 @@ class Health(AtSteps):
 
     discriminator_won: it is right on 99.5 % of real and of fake rows, and sure of it:
         its loss is below 0.1.
-    collapse: samples differ among themselves by less than 2 % of what real rows do,
-        and do not grow apart.
+    collapse: samples differ among themselves by less than a quarter of what real
+        rows do, and do not grow apart.
     generator_gradient_vanished: the norm of the generator's gradient is below 1e-4 of
         the largest seen.
     diverged: a loss is 1,000 times the largest of the first `WINDOW` steps and
@@ -44,11 +44,12 @@ class Health(AtSteps):
     def __init__(self, policy="log", table=None):
         super().__init__()
         self.policy, self.table = policy, table
+        self.raised = {}  # alarm -> step it first sounded at
 
     def begin(self, step):
         """Go on from what the table tells of the steps before."""
         self.window = collections.deque()
-        self.raised = {}  # alarm -> step it first sounded at
+        self.raised.clear()
         self.first, self.largest_gradient, self.largest_loss = None, 0.0, {}
         for row in read_csv(self.table) if self.table else ():
             number = int(row.pop("step"))
@@ -99,7 +100,7 @@ class Health(AtSteps):
             return full and all(condition(report) for report in reports)
 
         first, last = reports[0], reports[-1]
-        collapsed = held(lambda r: r.get("diversity", 1.0) < 0.02)
+        collapsed = held(lambda r: r.get("diversity", 1.0) < 0.25)
         return {
             "discriminator_won": held(
                 lambda r: (

@@ -96,9 +96,10 @@ class GAN(GenerativeModel):
             "hidden": 512,
             "latent": "normal",
             "keep_input": 1.0,
-            "keep_hidden": 0.7,
+            "keep_hidden": 1.0,
+            "r1_weight": 0.1,
             "optimizer": "adam",
-            "learning_rate": 2e-4,
+            "learning_rate": 1e-3,
             "average_decay": 0.99,
         },
         "tiny": {

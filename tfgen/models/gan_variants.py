@@ -87,6 +87,8 @@ class DRAGAN(GAN):
     `r1_weight` and `r2_weight` may be set besides; the weight here is 10.
     """
 
+    PRESETS = {**GAN.PRESETS, "small": {**GAN.PRESETS["small"], "r1_weight": 0.0}}
+
     def train_step(self, batch):
         """Algorithm 1, with noise around the reals."""
         updates = tf.split(batch["image"], self.updates_per_step)
