@@ -9,7 +9,6 @@ import tensorflow as tf
 from . import benchmark_twins
 
 TOLERANCE = 1e-4  # of losses, and of gradients relative to their largest
-ROUGH = 0.2  # the same of bfloat16, which keeps 8 bits
 
 
 def say(message):
@@ -95,10 +94,8 @@ def _arrays(state):
     return arrays
 
 
-def compare(ours, theirs, rough=False):
+def compare(ours, theirs):
     """Run one step of both; returns the largest differences.
-
-    `rough`: at least one side computes in bfloat16.
 
     Adam's first moment after a first step is (1 - beta_1) times the gradient, so
     comparing optimizers' variables compares gradients.
@@ -122,7 +119,7 @@ def compare(ours, theirs, rough=False):
         for name in moments
     )
     found = {"loss_difference": losses, "gradient_difference": gradients}
-    tolerance = ROUGH if rough else getattr(theirs, "tolerance", TOLERANCE)
+    tolerance = getattr(theirs, "tolerance", TOLERANCE)
     if not max(found.values()) < tolerance:  # a NaN fails too
         raise RuntimeError(f"the twin computes something else: {found}")
     return found
