@@ -21,6 +21,7 @@ from . import common_flags, held_out
 FLAGS = flags.FLAGS
 ROWS = 500  # images in one pass of a network
 MOST_SAMPLES = 10_000
+PARZEN_ROWS = 1000  # that choose the width of a Parzen window
 
 common_flags.define_run()
 flags.DEFINE_list("metrics", [], "Names, comma-separated; none: the model's own.")
@@ -77,6 +78,7 @@ def groups(model):
         found["quality"] = tuple(
             name for name in quality.METRICS if name not in quality.NEED_LABELS
         )
+        found["parzen"] = ("parzen",)
     return found
 
 
@@ -244,6 +246,56 @@ class Evaluation:
             }
             for name, number in evaluate(self._bytes(self.fakes)).items()
         }
+
+    def _parzen(self, metrics):
+        from tfgen.metrics.parzen import WARNING, parzen
+
+        test, validation, chosen_on = self._parzen_rows()
+        fakes = self._unit_rows(self.fakes)
+        self.progress.say(f"parzen: {len(fakes)} samples, {len(test)} rows. {WARNING}")
+        found = parzen(fakes, validation, test)
+        # The same with training images in the place of the samples.
+        real = held_out.arrays(self.data.train, self.model.spec, len(fakes))["image"]
+        floor = parzen(self._unit_rows(real), validation, test)
+        return {
+            "parzen": {
+                **_number((found.value, found.error), len(test)),
+                "unit": "nats, pixels in [0, 1]",
+                "n_fake": len(fakes),
+                "width": found.width,
+                "width_at_edge_of_grid": found.at_edge,
+                "width_chosen_on": chosen_on,
+                "floor": floor.value,
+                "floor_error": floor.error,
+                "floor_n_fake": len(real),
+                "floor_width": floor.width,
+                "warning": WARNING,
+            }
+        }
+
+    def _parzen_rows(self):
+        """Return the rows to score, those that choose the width, and where from."""
+        import numpy as np
+
+        images = self._unit_rows(self.held_out["image"])
+        if self.split == "test" and self.data.validation is not None:
+            rows = held_out.arrays(self.data.validation, self.model.spec, PARZEN_ROWS)[
+                "image"
+            ]
+            return images, self._unit_rows(rows), f"{len(rows)} validation rows"
+        if len(images) < 4:
+            raise BadInput(f"parzen needs 4 held-out rows or more, got {len(images)}")
+        aside = min(PARZEN_ROWS, len(images) // 2)
+        images = np.random.default_rng(FLAGS.seed).permutation(images)
+        where = f"{aside} rows of the {self.split} split, set aside"
+        return images[aside:], images[:aside], where
+
+    def _unit_rows(self, images):
+        """Return images as rows of values in [0, 1], `[n, size]`."""
+        image = self.model.spec.image
+        return ((images - image.low) / (image.high - image.low)).reshape(
+            [len(images), -1]
+        )
 
     def _bytes(self, images):
         from tfgen.core.spec import to_uint8

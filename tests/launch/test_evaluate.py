@@ -108,7 +108,7 @@ def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
     *_, kernel, _ = classifier.network.trainable_variables
     kernel.assign(2.5 / np.median(first - second) * kernel.value)
     tfgen.export(classifier, tmp_path / "classifier")
-    flags = ["--metrics=wasserstein_estimate,confidence,frechet", "--num=60"]
+    flags = ["--metrics=wasserstein_estimate,confidence,frechet,parzen", "--num=60"]
     extractor = f"--extractor=saved_model:{tmp_path}/classifier"
     result = evaluate(launcher, f"--workdir={path}", *flags, extractor)
     p = classifier.classify(seen)["probabilities"].numpy().max(axis=1)
@@ -124,6 +124,24 @@ def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
     error = 4 * float(real.std()) / 60**0.5
     assert record["value"] == pytest.approx(float(real.mean() - fake), abs=error)
     assert record["count"] == 60
+    # No validation rows were held out: half of the 60 choose the width.
+    record = records(path)["parzen"]
+    assert record["value"] == result["metrics"]["parzen"] < record["floor"]
+    assert (record["count"], record["n_fake"]) == (30, 60)
+    assert record["width_chosen_on"] == "30 rows of the test split, set aside"
+    assert "training images" in record["warning"]
+
+
+def test_parzen_width_from_validation_rows(launcher, archive, tmp_path):
+    data = tfgen.data.load(archive, batch=16, validation_fraction=0.25)
+    path, _ = make_run(tmp_path / "run", "vae", data, archive, validation=0.25)
+    ended = launcher.run(
+        f"--workdir={path}", "--metrics=parzen", module="launch.evaluate"
+    )
+    assert "training images" in ended.stderr
+    record = records(path)["parzen"]
+    assert record["width_chosen_on"] == "64 validation rows"
+    assert (record["count"], record["n_fake"]) == (100, 100)
 
 
 def test_validation_rows_where_there_is_no_test_split(launcher, pictures, tmp_path):
