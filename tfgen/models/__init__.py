@@ -8,6 +8,9 @@ from tfgen.core.errors import BadInput
 
 MODELS = {
     "vae": "tfgen.models.vae:VAE",
+    "gmmn": "tfgen.models.gmmn:GMMN",
+    "gmmn_autoencoder": "tfgen.models.gmmn:GMMNAutoencoder",
+    "gmmn_code": "tfgen.models.gmmn:CodeGMMN",
     "gan": "tfgen.models.gan:GAN",
     "gan_simultaneous": "tfgen.models.gan:SimultaneousGAN",
     "hinge_gan": "tfgen.models.gan_variants:HingeGAN",
