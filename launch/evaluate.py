@@ -33,7 +33,9 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "num", 0, "Held-out rows and samples used; 0: the whole split.", lower_bound=0
 )
-flags.DEFINE_integer("iwae_samples", 100, "Draws a row of iwae.", lower_bound=1)
+flags.DEFINE_integer(
+    "iwae_samples", 100, "Draws a row of iwae and of cll.", lower_bound=1
+)
 flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie; none: as trained.")
 
@@ -64,9 +66,11 @@ def main():
 
 def groups(model):
     """Return {group: names of its metrics}, those that fit `model`, own ones first."""
-    from tfgen.metrics import likelihood, quality
+    from tfgen.metrics import conditional, likelihood, quality
 
     found = {}
+    if metrics := conditional.metrics_of(model):
+        found["conditional"] = metrics
     if likelihood.is_measurable(model):
         found["likelihood"] = likelihood.METRICS
     if hasattr(model, "critic") and hasattr(model, "score"):
@@ -174,6 +178,31 @@ class Evaluation:
                 "k": k if name in ("iwae", "bits_per_dim") else 1,
                 "likelihood": getattr(config, "likelihood", None),
                 "pixels": getattr(config, "pixels", None),
+            }
+            for name, estimate in found.items()
+        }
+
+    def _conditional(self, metrics):
+        from tfgen.metrics import conditional
+
+        k = FLAGS.iwae_samples
+        self.progress.start("conditional likelihood")
+        found = conditional.measure(
+            self.model,
+            self.held_out,
+            metrics,
+            k=k,
+            seed=FLAGS.seed,
+            rows=ROWS,
+            progress=self.progress,
+        )
+        return {
+            name: {
+                **_number(estimate, len(self.held_out["image"])),
+                "unit": "nats",
+                "k": k if name in ("cll_importance", "cll_mc") else 1,
+                "quadrants": getattr(self.model.config, "quadrants", None),
+                "pixels": self.model.config.pixels,
             }
             for name, estimate in found.items()
         }

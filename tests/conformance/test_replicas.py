@@ -39,6 +39,10 @@ CASES = [
         ("gmmn", False, False),
         ("gmmn_code", True, False),
         ("gmmn_autoencoder", True, False),
+        ("cvae", True, True),
+        ("cvae_guided", True, False),
+        ("cvae_label", True, False),
+        ("cvae_baseline", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows.

@@ -18,6 +18,7 @@ WITHOUT_GRADIENT = {
 }
 # They only answer about images they are given.
 WITHOUT_SAMPLES = {"classifier", "gmmn_autoencoder"}
+WITHOUT_SAMPLES |= {"cvae", "cvae_guided", "cvae_baseline"}
 
 
 def values(model):

@@ -8,6 +8,10 @@ from tfgen.core.errors import BadInput
 
 MODELS = {
     "vae": "tfgen.models.vae:VAE",
+    "cvae": "tfgen.models.cvae:CVAE",
+    "cvae_baseline": "tfgen.models.cvae_baseline:Baseline",
+    "cvae_guided": "tfgen.models.cvae:GuidedCVAE",
+    "cvae_label": "tfgen.models.cvae:LabelCVAE",
     "gmmn": "tfgen.models.gmmn:GMMN",
     "gmmn_autoencoder": "tfgen.models.gmmn:GMMNAutoencoder",
     "gmmn_code": "tfgen.models.gmmn:CodeGMMN",
