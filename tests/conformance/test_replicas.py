@@ -39,6 +39,9 @@ CASES = [
         ("gmmn", False, False),
         ("gmmn_code", True, False),
         ("gmmn_autoencoder", True, False),
+        ("vae_table", True, True),
+        ("vae_semi_amortised", True, False),
+        ("vae_semi_amortised_stopped", True, False),
         ("cvae", True, True),
         ("cvae_guided", True, False),
         ("cvae_label", True, False),
@@ -47,8 +50,9 @@ CASES = [
 ]
 # Their losses hold statistics of a replica's rows.
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan"}
-# Their loss is no mean over rows: they gather the rows of all replicas.
-GATHERED = {"gmmn", "gmmn_code"}
+# Their loss is no mean over rows, or a row is more to them than its part in one: they
+# gather the rows of all replicas.
+GATHERED = {"gmmn", "gmmn_code", "vae_table"}
 
 
 def shard_gradients(model, shards):

@@ -8,6 +8,9 @@ from tfgen.core.errors import BadInput
 
 MODELS = {
     "vae": "tfgen.models.vae:VAE",
+    "vae_table": "tfgen.models.inference:TableVAE",
+    "vae_semi_amortised": "tfgen.models.inference:SemiAmortisedVAE",
+    "vae_semi_amortised_stopped": "tfgen.models.inference:StoppedSemiAmortisedVAE",
     "cvae": "tfgen.models.cvae:CVAE",
     "cvae_baseline": "tfgen.models.cvae_baseline:Baseline",
     "cvae_guided": "tfgen.models.cvae:GuidedCVAE",
