@@ -21,6 +21,7 @@ from . import common_flags, held_out
 FLAGS = flags.FLAGS
 ROWS = 500  # images in one pass of a network
 MOST_SAMPLES = 10_000
+GAP_ROWS, GAP_SAMPLES = 100, 1000  # where --num and --iwae_samples do not say
 PARZEN_ROWS = 1000  # that choose the width of a Parzen window
 
 common_flags.define_run()
@@ -34,8 +35,9 @@ flags.DEFINE_integer(
     "num", 0, "Held-out rows and samples used; 0: the whole split.", lower_bound=0
 )
 flags.DEFINE_integer(
-    "iwae_samples", 100, "Draws a row of iwae and of cll.", lower_bound=1
+    "iwae_samples", 100, "Draws a row of iwae, cll and gaps.", lower_bound=1
 )
+flags.DEFINE_integer("local_steps", 1000, "Of each q* of gaps.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie; none: as trained.")
 
@@ -45,7 +47,7 @@ def main():
     workdir, run, model = common_flags.load_run()
     chosen = choose(model, FLAGS.metrics)
     data = held_out.load(run, FLAGS.data_dir)
-    evaluation = Evaluation(model, data, Progress())
+    evaluation = Evaluation(model, data, Progress(), workdir)
     numbers = evaluation.measure(chosen)
     records = [evaluation.record(name, number) for name, number in numbers.items()]
     write(workdir.evaluation, records)
@@ -66,13 +68,15 @@ def main():
 
 def groups(model):
     """Return {group: names of its metrics}, those that fit `model`, own ones first."""
-    from tfgen.metrics import conditional, likelihood, quality
+    from tfgen.metrics import conditional, gaps, likelihood, quality
 
     found = {}
     if metrics := conditional.metrics_of(model):
         found["conditional"] = metrics
     if likelihood.is_measurable(model):
         found["likelihood"] = likelihood.METRICS
+    if gaps.is_measurable(model):
+        found["gaps"] = gaps.METRICS
     if hasattr(model, "critic") and hasattr(model, "score"):
         found["critic"] = ("wasserstein_estimate",)
     if hasattr(model, "classify"):
@@ -115,8 +119,9 @@ def choose(model, names):
 class Evaluation:
     """Measures one model against its held-out data; inputs are made when needed."""
 
-    def __init__(self, model, data, progress):
+    def __init__(self, model, data, progress, workdir):
         self.model, self.data, self.progress = model, data, progress
+        self.workdir = workdir
         self.stream, self.split = held_out.split(data)
         self.limit = FLAGS.num or None
         self._held_out, self._fakes = None, None
@@ -181,6 +186,45 @@ class Evaluation:
             }
             for name, estimate in found.items()
         }
+
+    def _gaps(self, metrics):
+        from tfgen.metrics import gaps
+
+        limit = FLAGS.num or GAP_ROWS
+        images = held_out.arrays(self.stream, self.model.spec, limit)["image"]
+        k = FLAGS.iwae_samples if FLAGS["iwae_samples"].present else GAP_SAMPLES
+        self.progress.start("gaps")
+        found = gaps.measure(
+            self.model,
+            images,
+            k=k,
+            steps=FLAGS.local_steps,
+            seed=FLAGS.seed,
+            progress=self.progress,
+        )
+        self._histograms(found)
+        units = {"amortisation_gap_positive": "share of rows"}
+        return {
+            name: {
+                **_number(estimate, len(images)),
+                "unit": units.get(name, "nats"),
+                "k": k,
+                "local_steps": FLAGS.local_steps,
+                "log_p_drawn_from": found.proposal,
+                "pixels": self.model.config.pixels,
+            }
+            for name, estimate in found.estimates().items()
+        }
+
+    def _histograms(self, found):
+        """Write the gaps of all rows to the run's TensorBoard."""
+        import tensorflow as tf
+
+        with tf.summary.create_file_writer(str(self.workdir.tensorboard)).as_default():
+            for name, values in found.by_row().items():
+                step = self.model.steps_done
+                tf.summary.histogram(f"gaps/{name}", values, step)
+                tf.summary.scalar(f"gaps/{name}_mean", values.mean(), step)
 
     def _conditional(self, metrics):
         from tfgen.metrics import conditional

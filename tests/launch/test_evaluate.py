@@ -38,7 +38,7 @@ def runs(tmp_path_factory, data, archive):
     folder = tmp_path_factory.mktemp("runs")
     return {
         name: make_run(folder / name, name, data, archive)
-        for name in ("vae", "wgan_gp", "classifier")
+        for name in ("vae", "wgan_gp", "classifier", "cvae", "cvae_baseline")
     }
 
 
@@ -95,6 +95,41 @@ def test_classifier(runs, launcher, data):
     loss, parts = model.cross_entropy(images(data, model), labels)
     assert metrics["cross_entropy"] == pytest.approx(float(loss), rel=1e-5)
     assert metrics["accuracy"] == pytest.approx(float(parts["accuracy"]), rel=1e-5)
+
+
+def test_conditional_likelihoods(runs, launcher, data):
+    path, model = runs["cvae"]
+    metrics = evaluate(launcher, f"--workdir={path}", "--iwae_samples=5")["metrics"]
+    assert set(metrics) == {
+        *("cll_importance", "cll_mc", "conditional_elbo", "conditional_kl")
+    }
+    x, y = model.split({"image": images(data, model)})
+    kl = tf.reduce_mean(model.posterior(x, y).kl_divergence(model.conditional_prior(x)))
+    assert metrics["conditional_kl"] == pytest.approx(float(kl), rel=1e-4)
+    record = records(path)["cll_importance"]
+    assert (record["k"], record["count"], record["quadrants"]) == (5, 100, 1)
+    path, model = runs["cvae_baseline"]
+    metrics = evaluate(launcher, f"--workdir={path}", "--metrics=cll")["metrics"]
+    assert metrics["cll"] == pytest.approx(-float(model.cross_entropy(x, y)), rel=1e-5)
+
+
+def test_gaps(runs, launcher):
+    path, _ = runs["vae"]
+    flags = ["--metrics=gaps", "--num=6", "--iwae_samples=20", "--local_steps=30"]
+    metrics = evaluate(launcher, f"--workdir={path}", *flags)["metrics"]
+    sums = metrics["approximation_gap"] + metrics["amortisation_gap"]
+    assert metrics["inference_gap"] == pytest.approx(sums, abs=1e-9)
+    assert metrics["log_p"] > metrics["elbo_optimal"]
+    record = records(path)["amortisation_gap"]
+    assert (record["count"], record["k"], record["local_steps"]) == (6, 20, 30)
+    assert record["log_p_drawn_from"] in ("optimal", "amortised")
+    (events,) = (path / "tensorboard").glob("events*")
+    written = {
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    assert {"gaps/amortisation_gap", "gaps/log_p_mean"} <= written
 
 
 def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
