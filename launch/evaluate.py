@@ -21,6 +21,8 @@ from . import common_flags, held_out
 FLAGS = flags.FLAGS
 ROWS = 500  # images in one pass of a network
 MOST_SAMPLES = 10_000
+GAP_ROWS, GAP_SAMPLES = 100, 1000  # where --num and --iwae_samples do not say
+PARZEN_ROWS = 1000  # that choose the width of a Parzen window
 
 common_flags.define_run()
 flags.DEFINE_list("metrics", [], "Names, comma-separated; none: the model's own.")
@@ -32,10 +34,13 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "num", 0, "Held-out rows and samples used; 0: the whole split.", lower_bound=0
 )
-flags.DEFINE_integer("iwae_samples", 100, "Draws a row of iwae.", lower_bound=1)
 flags.DEFINE_integer(
     "labels", 1000, "Labelled rows that linear_probe learns from.", lower_bound=3
 )
+flags.DEFINE_integer(
+    "iwae_samples", 100, "Draws a row of iwae, cll and gaps.", lower_bound=1
+)
+flags.DEFINE_integer("local_steps", 1000, "Of each q* of gaps.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of all noise.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie; none: as trained.")
 
@@ -45,7 +50,7 @@ def main():
     workdir, run, model = common_flags.load_run()
     chosen = choose(model, FLAGS.metrics)
     data = held_out.load(run, FLAGS.data_dir)
-    evaluation = Evaluation(run, model, data, Progress())
+    evaluation = Evaluation(workdir, run, model, data, Progress())
     numbers = evaluation.measure(chosen)
     records = [evaluation.record(name, number) for name, number in numbers.items()]
     write(workdir.evaluation, records)
@@ -66,11 +71,15 @@ def main():
 
 def groups(model):
     """Return {group: names of its metrics}, those that fit `model`, own ones first."""
-    from tfgen.metrics import likelihood, quality
+    from tfgen.metrics import conditional, gaps, likelihood, quality
 
     found = {}
+    if metrics := conditional.metrics_of(model):
+        found["conditional"] = metrics
     if likelihood.is_measurable(model):
         found["likelihood"] = likelihood.METRICS
+    if gaps.is_measurable(model):
+        found["gaps"] = gaps.METRICS
     if hasattr(model, "critic") and hasattr(model, "score"):
         found["critic"] = ("wasserstein_estimate",)
     if hasattr(model, "classify"):
@@ -83,6 +92,7 @@ def groups(model):
             for name in quality.METRICS
             if conditional or name not in quality.NEED_LABELS
         )
+        found["parzen"] = ("parzen",)
     if hasattr(model, "features"):
         found["probe"] = ("linear_probe",)
     return found
@@ -117,8 +127,9 @@ def choose(model, names):
 class Evaluation:
     """Measures one model against its held-out data; inputs are made when needed."""
 
-    def __init__(self, run, model, data, progress):
-        self.run, self.model, self.data, self.progress = run, model, data, progress
+    def __init__(self, workdir, run, model, data, progress):
+        self.workdir, self.run, self.model = workdir, run, model
+        self.data, self.progress = data, progress
         self.stream, self.split = held_out.split(data)
         self.limit = FLAGS.num or None
         self._held_out, self._fakes = None, None
@@ -180,6 +191,70 @@ class Evaluation:
                 "k": k if name in ("iwae", "bits_per_dim") else 1,
                 "likelihood": getattr(config, "likelihood", None),
                 "pixels": getattr(config, "pixels", None),
+            }
+            for name, estimate in found.items()
+        }
+
+    def _gaps(self, metrics):
+        from tfgen.metrics import gaps
+
+        limit = FLAGS.num or GAP_ROWS
+        images = held_out.arrays(self.stream, self.model.spec, limit)["image"]
+        k = FLAGS.iwae_samples if FLAGS["iwae_samples"].present else GAP_SAMPLES
+        self.progress.start("gaps")
+        found = gaps.measure(
+            self.model,
+            images,
+            k=k,
+            steps=FLAGS.local_steps,
+            seed=FLAGS.seed,
+            progress=self.progress,
+        )
+        self._histograms(found)
+        units = {"amortisation_gap_positive": "share of rows"}
+        return {
+            name: {
+                **_number(estimate, len(images)),
+                "unit": units.get(name, "nats"),
+                "k": k,
+                "local_steps": FLAGS.local_steps,
+                "log_p_drawn_from": found.proposal,
+                "pixels": self.model.config.pixels,
+            }
+            for name, estimate in found.estimates().items()
+        }
+
+    def _histograms(self, found):
+        """Write the gaps of all rows to the run's TensorBoard."""
+        import tensorflow as tf
+
+        with tf.summary.create_file_writer(str(self.workdir.tensorboard)).as_default():
+            for name, values in found.by_row().items():
+                step = self.model.steps_done
+                tf.summary.histogram(f"gaps/{name}", values, step)
+                tf.summary.scalar(f"gaps/{name}_mean", values.mean(), step)
+
+    def _conditional(self, metrics):
+        from tfgen.metrics import conditional
+
+        k = FLAGS.iwae_samples
+        self.progress.start("conditional likelihood")
+        found = conditional.measure(
+            self.model,
+            self.held_out,
+            metrics,
+            k=k,
+            seed=FLAGS.seed,
+            rows=ROWS,
+            progress=self.progress,
+        )
+        return {
+            name: {
+                **_number(estimate, len(self.held_out["image"])),
+                "unit": "nats",
+                "k": k if name in ("cll_importance", "cll_mc") else 1,
+                "quadrants": getattr(self.model.config, "quadrants", None),
+                "pixels": self.model.config.pixels,
             }
             for name, estimate in found.items()
         }
@@ -288,6 +363,56 @@ class Evaluation:
             number = _number(estimate, len(self.held_out["image"]))
             found[name] = {**number, "unit": "share right", "labels": FLAGS.labels}
         return found
+
+    def _parzen(self, metrics):
+        from tfgen.metrics.parzen import WARNING, parzen
+
+        test, validation, chosen_on = self._parzen_rows()
+        fakes = self._unit_rows(self.fakes)
+        self.progress.say(f"parzen: {len(fakes)} samples, {len(test)} rows. {WARNING}")
+        found = parzen(fakes, validation, test)
+        # The same with training images in the place of the samples.
+        real = held_out.arrays(self.data.train, self.model.spec, len(fakes))["image"]
+        floor = parzen(self._unit_rows(real), validation, test)
+        return {
+            "parzen": {
+                **_number((found.value, found.error), len(test)),
+                "unit": "nats, pixels in [0, 1]",
+                "n_fake": len(fakes),
+                "width": found.width,
+                "width_at_edge_of_grid": found.at_edge,
+                "width_chosen_on": chosen_on,
+                "floor": floor.value,
+                "floor_error": floor.error,
+                "floor_n_fake": len(real),
+                "floor_width": floor.width,
+                "warning": WARNING,
+            }
+        }
+
+    def _parzen_rows(self):
+        """Return the rows to score, those that choose the width, and where from."""
+        import numpy as np
+
+        images = self._unit_rows(self.held_out["image"])
+        if self.split == "test" and self.data.validation is not None:
+            rows = held_out.arrays(self.data.validation, self.model.spec, PARZEN_ROWS)[
+                "image"
+            ]
+            return images, self._unit_rows(rows), f"{len(rows)} validation rows"
+        if len(images) < 4:
+            raise BadInput(f"parzen needs 4 held-out rows or more, got {len(images)}")
+        aside = min(PARZEN_ROWS, len(images) // 2)
+        images = np.random.default_rng(FLAGS.seed).permutation(images)
+        where = f"{aside} rows of the {self.split} split, set aside"
+        return images[aside:], images[:aside], where
+
+    def _unit_rows(self, images):
+        """Return images as rows of values in [0, 1], `[n, size]`."""
+        image = self.model.spec.image
+        return ((images - image.low) / (image.high - image.low)).reshape(
+            [len(images), -1]
+        )
 
     def _bytes(self, images):
         from tfgen.core.spec import to_uint8

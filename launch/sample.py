@@ -6,7 +6,10 @@ python -m launch.sample --saved_model=runs/digits/export --out=digits.png
 Modes: grid (independent samples); interpolate (a row a pair of latents); manifold
 (the plane of two latents, through the normal's quantiles); reconstruct (images above
 their reconstructions); classes (a row a class, the same latents in each); arithmetic
-(A - B + C on averaged latents). The last line on stdout is one JSON object.
+(A - B + C on averaged latents); complete (a row an image: what is observed of it, the
+image, the prediction, --columns completions).
+
+The last line on stdout is one JSON object.
 """
 
 import os
@@ -29,16 +32,23 @@ NEEDS = {
     "reconstruct": "reconstruct",
     "classes": "decode",
     "arithmetic": "decode",
+    "complete": "observed",
 }
 MOST = 10_000  # images in a picture
 
 common_flags.define_run()
 flags.DEFINE_string("saved_model", None, "Export folder, instead of --workdir.")
-flags.DEFINE_integer("num", 64, "Images; rows, for interpolate.", lower_bound=1)
+flags.DEFINE_integer(
+    "num", 64, "Images; rows, for interpolate and complete.", lower_bound=1
+)
 flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("mode", "grid", f"What to draw: {', '.join(NEEDS)}.")
 flags.DEFINE_integer(
-    "columns", 10, "Steps of a row of interpolate.", lower_bound=2, upper_bound=100
+    "columns",
+    10,
+    "Steps of a row of interpolate, completions of a row of complete.",
+    lower_bound=2,
+    upper_bound=100,
 )
 flags.DEFINE_enum(
     "path", "spherical", ["spherical", "linear"], "Between latents of interpolate."
@@ -58,7 +68,8 @@ def main():
     """Draw as the flags say; returns the JSON line's dict."""
     if (FLAGS.workdir is None) == (FLAGS.saved_model is None):
         raise BadInput("give either --workdir or --saved_model")
-    if FLAGS.num * (FLAGS.columns if FLAGS.mode == "interpolate" else 1) > MOST:
+    in_rows = FLAGS.mode in ("interpolate", "complete")
+    if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
         raise BadInput(f"more than {MOST} images in one picture: lower --num")
     out = _out()
     source = _open()
@@ -253,10 +264,10 @@ def _manifold(source):
     return source.decode(latents.plane(side)), side
 
 
-def _reconstruct(source):
-    """Rows of images, each above a row of what the model makes of them."""
+def _given_images(source):
+    """Return --num images of --input, or of the run's held-out rows."""
     if FLAGS.workdir is None and FLAGS.input is None:
-        raise BadInput("--mode=reconstruct of an export needs --input: a data name")
+        raise BadInput(f"--mode={FLAGS.mode} of an export needs --input: a data name")
     if FLAGS.workdir:
         run = Workdir(FLAGS.workdir).require_config()
     else:
@@ -266,7 +277,29 @@ def _reconstruct(source):
         stream = data.test or data.train
     else:
         stream, _ = held_out.split(data)
-    images = held_out.arrays(stream, source.spec, FLAGS.num)["image"]
+    return held_out.arrays(stream, source.spec, FLAGS.num)["image"]
+
+
+def _complete(source):
+    """A row an image: what is observed, the image, the prediction, completions."""
+    images = _given_images(source)
+    size = source.calls["encode"](images)["mean"].shape[1]
+    from tfgen.core import noise
+
+    count = len(images) * FLAGS.columns
+    z = noise.normal(FLAGS.seed, 0, "sample", count, [size]).numpy()
+    several = np.repeat(images, FLAGS.columns, axis=0)
+    made = source.images("decode", z, several)
+    made = made.reshape([len(images), FLAGS.columns, *images.shape[1:]])
+    first = [source.images("observed", images), images]
+    first.append(source.images("reconstruct", images))
+    table = np.concatenate([np.stack(first, axis=1), made], axis=1)
+    return table.reshape([-1, *images.shape[1:]]), FLAGS.columns + 3
+
+
+def _reconstruct(source):
+    """Rows of images, each above a row of what the model makes of them."""
+    images = _given_images(source)
     made = source.images("reconstruct", images)
     columns = min(len(images), 10)
     # A part row is filled up, so that originals and reconstructions stay in step.

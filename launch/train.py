@@ -325,6 +325,11 @@ def _restore(model, workdir, say):
             path = Workdir(FLAGS.init_from).find_checkpoint()
             checkpoint.restore_networks(model, path)
             say(f"networks start from {path}")
+        elif model.starts_from:
+            raise BadInput(
+                f"{FLAGS.model} needs --init_from: the folder of a training of "
+                f"{model.made_by}, whose {' and '.join(model.starts_from)} it keeps"
+            )
         return None
     say(f"resumed at step {step} of {FLAGS.steps}")
     return step

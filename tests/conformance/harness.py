@@ -68,9 +68,14 @@ def weights(model):
 
 
 def trained(model):
-    """{name: array} of `weights` that are the same on every replica."""
-    local = model.replica_local()
-    return {k: v for k, v in weights(model).items() if k not in local}
+    """{name: array} of `weights` that training moves, the same on every replica."""
+    apart = model.replica_local()
+    kept = model.starts_from
+    return {
+        name: array
+        for name, array in weights(model).items()
+        if name not in apart and name.split("/")[0] not in kept
+    }
 
 
 def difference(start, one, other):

@@ -39,7 +39,10 @@ def runs(tmp_path_factory, data, archive):
     folder = tmp_path_factory.mktemp("runs")
     return {
         name: make_run(folder / name, name, data, archive)
-        for name in ("vae", "wgan_gp", "classifier", "cgan", "dcgan")
+        for name in (
+            *("vae", "wgan_gp", "classifier", "cgan", "dcgan"),
+            *("cvae", "cvae_baseline"),
+        )
     }
 
 
@@ -98,6 +101,41 @@ def test_classifier(runs, launcher, data):
     assert metrics["accuracy"] == pytest.approx(float(parts["accuracy"]), rel=1e-5)
 
 
+def test_conditional_likelihoods(runs, launcher, data):
+    path, model = runs["cvae"]
+    metrics = evaluate(launcher, f"--workdir={path}", "--iwae_samples=5")["metrics"]
+    assert set(metrics) == {
+        *("cll_importance", "cll_mc", "conditional_elbo", "conditional_kl")
+    }
+    x, y = model.split({"image": images(data, model)})
+    kl = tf.reduce_mean(model.posterior(x, y).kl_divergence(model.conditional_prior(x)))
+    assert metrics["conditional_kl"] == pytest.approx(float(kl), rel=1e-4)
+    record = records(path)["cll_importance"]
+    assert (record["k"], record["count"], record["quadrants"]) == (5, 100, 1)
+    path, model = runs["cvae_baseline"]
+    metrics = evaluate(launcher, f"--workdir={path}", "--metrics=cll")["metrics"]
+    assert metrics["cll"] == pytest.approx(-float(model.cross_entropy(x, y)), rel=1e-5)
+
+
+def test_gaps(runs, launcher):
+    path, _ = runs["vae"]
+    flags = ["--metrics=gaps", "--num=6", "--iwae_samples=20", "--local_steps=30"]
+    metrics = evaluate(launcher, f"--workdir={path}", *flags)["metrics"]
+    sums = metrics["approximation_gap"] + metrics["amortisation_gap"]
+    assert metrics["inference_gap"] == pytest.approx(sums, abs=1e-9)
+    assert metrics["log_p"] > metrics["elbo_optimal"]
+    record = records(path)["amortisation_gap"]
+    assert (record["count"], record["k"], record["local_steps"]) == (6, 20, 30)
+    assert record["log_p_drawn_from"] in ("optimal", "amortised")
+    (events,) = (path / "tensorboard").glob("events*")
+    written = {
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    assert {"gaps/amortisation_gap", "gaps/log_p_mean"} <= written
+
+
 def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
     path, model = runs["wgan_gp"]
     classifier = runs["classifier"][1]
@@ -109,7 +147,7 @@ def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
     *_, kernel, _ = classifier.network.trainable_variables
     kernel.assign(2.5 / np.median(first - second) * kernel.value)
     tfgen.export(classifier, tmp_path / "classifier")
-    flags = ["--metrics=wasserstein_estimate,confidence,frechet", "--num=60"]
+    flags = ["--metrics=wasserstein_estimate,confidence,frechet,parzen", "--num=60"]
     extractor = f"--extractor=saved_model:{tmp_path}/classifier"
     result = evaluate(launcher, f"--workdir={path}", *flags, extractor)
     p = classifier.classify(seen)["probabilities"].numpy().max(axis=1)
@@ -125,6 +163,24 @@ def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
     error = 4 * float(real.std()) / 60**0.5
     assert record["value"] == pytest.approx(float(real.mean() - fake), abs=error)
     assert record["count"] == 60
+    # No validation rows were held out: half of the 60 choose the width.
+    record = records(path)["parzen"]
+    assert record["value"] == result["metrics"]["parzen"] < record["floor"]
+    assert (record["count"], record["n_fake"]) == (30, 60)
+    assert record["width_chosen_on"] == "30 rows of the test split, set aside"
+    assert "training images" in record["warning"]
+
+
+def test_parzen_width_from_validation_rows(launcher, archive, tmp_path):
+    data = tfgen.data.load(archive, batch=16, validation_fraction=0.25)
+    path, _ = make_run(tmp_path / "run", "vae", data, archive, validation=0.25)
+    ended = launcher.run(
+        f"--workdir={path}", "--metrics=parzen", module="launch.evaluate"
+    )
+    assert "training images" in ended.stderr
+    record = records(path)["parzen"]
+    assert record["width_chosen_on"] == "64 validation rows"
+    assert (record["count"], record["n_fake"]) == (100, 100)
 
 
 def test_classes_that_were_asked_for(runs, launcher, data):

@@ -24,6 +24,7 @@ def runs(tmp_path_factory, pictures):
             "classifier": {},
             "dcgan": {"hparams": {"image_size": 12}},
             "cgan": {},
+            "cvae": {},
         }.items()
     }
 
@@ -123,6 +124,24 @@ def test_refusals(runs, launcher, tmp_path):
         assert ended.code == 2, (flags, ended.stderr)
         assert len(ended.errors) == 1 and words in ended.errors[0], ended.errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_completions_of_held_out_images(runs, launcher):
+    path, model = runs["cvae"]
+    flags = [f"--workdir={path}", "--mode=complete", "--num=3", "--columns=4"]
+    ended = sample(launcher, *flags, "--seed=2")
+    assert ended.code == 0, ended.stderr
+    found = tiles(ended.json["out"], 7)
+    assert len(found) == 3
+    observed, image, prediction = np.moveaxis(found[:, :3], 1, 0)
+    # One quadrant, bottom left, is observed; it is kept in every completion.
+    half = SIDE // 2
+    for others in (observed, prediction, *np.moveaxis(found[:, 3:], 1, 0)):
+        np.testing.assert_array_equal(others[:, half:, :half], image[:, half:, :half])
+    assert np.all(observed[:, :half] == 128)
+    assert len(np.unique(found[:, 3:].reshape(12, -1), axis=0)) == 12
+    expected = as_bytes(model, model.reconstruct(image[..., None] / np.float32(255)))
+    assert np.abs(prediction.astype(int) - expected).max() <= 1
 
 
 def test_spherical_path_keeps_to_the_sphere():

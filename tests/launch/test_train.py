@@ -375,6 +375,13 @@ def test_dry_run_of_a_run(launcher, journey, contents):
     assert contents(workdir) == before
 
 
+# Recipes that keep networks of an earlier training, and that training.
+FIRST = {
+    "mnist_gmmn_code": "mnist_gmmn_autoencoder",
+    "mnist_cvae_guided": "mnist_cvae_baseline",
+}
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -384,15 +391,18 @@ def test_dry_run_of_a_run(launcher, journey, contents):
 )
 def test_recipe(launcher, pictures, tmp_path, name):
     """Two steps of each, on small data and at the smallest size."""
-    ended = launcher.run(
-        f"--recipe={name}",
-        f"--dataset={pictures}",
-        "--preset=tiny",
-        "--batch=16",
-        "--steps=2",
-        "--steps_per_execution=1",
-        f"--workdir={tmp_path / 'run'}",
-    )
+    given = [f"--dataset={pictures}", "--preset=tiny", "--batch=16", "--steps=2"]
+    given += ["--steps_per_execution=1"]
+    run = [f"--recipe={name}", *given, f"--workdir={tmp_path / 'run'}"]
+    if name in FIRST:
+        ended = launcher.run(*run)
+        assert (ended.code, len(ended.errors)) == (2, 1)
+        assert "needs --init_from: the folder of a training of" in ended.errors[0]
+        first = tmp_path / "first"
+        ended = launcher.run(f"--recipe={FIRST[name]}", *given, f"--workdir={first}")
+        assert ended.code == 0, ended.stderr
+        run.append(f"--init_from={first}")
+    ended = launcher.run(*run)
     assert ended.code == 0, ended.stderr
     assert ended.json["executed"] == 2
     # Its own preset can be built, too.

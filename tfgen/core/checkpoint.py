@@ -221,6 +221,8 @@ def restore_newest(model, folder, warn):
 def restore_networks(model, path):
     """Set the networks, not optimizers or step, from a checkpoint of any run.
 
+    Of a model that `starts_from` some of its networks, those.
+
     Raises:
         BadInput: The file is damaged, or lacks a network of this model, or has it
             with other shapes.
@@ -232,7 +234,7 @@ def restore_networks(model, path):
     state = {
         name: variable
         for name, variable in model.state().items()
-        if name.split("/")[0] in model.networks
+        if name.split("/")[0] in (model.starts_from or model.networks)
     }
     values = {name: arrays[name] for name in state.keys() & arrays.keys()}
     for name in values.keys() & set(header["local"]):

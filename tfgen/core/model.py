@@ -38,6 +38,8 @@ class GenerativeModel(Trainer):
     monitor = None  # (name in test_step's logs, "max" or "min") that picks the best
     xla_on_cpu = False  # what --xla=auto means where there is no accelerator
     reports_health = False  # log each network's gradient norm and update ratio
+    starts_from = ()  # networks kept as an earlier training made them (--init_from)
+    made_by = None  # the model of that training
 
     def __init__(self, config, spec, **networks):
         super().__init__(spec)
@@ -115,8 +117,8 @@ class GenerativeModel(Trainer):
             steps_per_execution: Steps in one call of the training function.
             run_eagerly: Run without graphs, to debug.
             **optimizers: `critic_optimizer=` trains network `critic`,
-                `optimizer=` trains all networks; those not given take the
-                model's defaults.
+                `optimizer=` trains all networks but `starts_from`; those not given
+                take the model's defaults.
         """
         if len(self.step_methods) > 1 and steps_per_execution > 1:
             raise ValueError(
@@ -165,7 +167,8 @@ class GenerativeModel(Trainer):
 
     def _trained_by(self, optimizer_name):
         name = optimizer_name.removesuffix("optimizer").removesuffix("_")
-        networks = [name] if name else self._network_names
+        trained = [n for n in self._network_names if n not in self.starts_from]
+        networks = [name] if name else trained
         return _trainable([getattr(self, n) for n in networks])
 
     def separate_seeds(self, distinct):
@@ -314,6 +317,32 @@ class GenerativeModel(Trainer):
         draw = {"normal": noise.normal, "uniform": noise.uniform}[kind]
         first_row = _replica_number() * rows
         return draw(self.seed, self._tracing.clock(), purpose, rows, shape, first_row)
+
+    def gather(self, x):
+        """Return the rows of `x` of all replicas, in their global order.
+
+        Call it outside loss functions: XLA holds one device only.
+        """
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return x
+        return tf.distribute.get_replica_context().all_gather(x, axis=0)
+
+    def other_rows(self, x):
+        """Return the rows of `x` of all other replicas: none on one device."""
+        rows = x.shape[0]
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return x[:0]
+        return tf.roll(self.gather(x), -rows * _replica_number(), axis=0)[rows:]
+
+    def of_all_rows(self, loss):
+        """Return `loss` so that its gradients add up over replicas.
+
+        For a loss that is no mean over rows: every replica computes it of the rows of
+        all (`other_rows`) and differentiates by what its own rows contribute. The
+        mean that `gradients` takes then wants each counted once for every replica.
+        """
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        return loss + (replicas - 1) * (loss - tf.stop_gradient(loss))
 
     def track(self, **values):
         """Return the step's scalars to log, as float32."""

@@ -28,6 +28,8 @@ _HOME = {
     "sliced_wasserstein": "sliced",
     "image_sliced_wasserstein": "sliced",
     "memorisation": "copying",
+    "parzen": "parzen",
+    "parzen_log_likelihood": "parzen",
     "nearest_neighbour_test": "two_sample",
     "FrechetDistance": "streaming",
     "ClassifierScore": "streaming",

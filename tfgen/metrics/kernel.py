@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.losses import mmd
 from tfgen.metrics.moments import Estimate, Moments, as_feature_pair
 
 
@@ -23,10 +24,7 @@ def unbiased_squared_mmd(
 
     Source: Gretton et al. 2012, lemma 6.
     """
-    n, m = real_fake.shape
-    within_real = (real_real.sum() - np.trace(real_real)) / (n * (n - 1))
-    within_fake = (fake_fake.sum() - np.trace(fake_fake)) / (m * (m - 1))
-    return float(within_real + within_fake - 2 * real_fake.mean())
+    return float(mmd.squared_mmd(real_real, fake_fake, real_fake, unbiased=True))
 
 
 def kernel_blocks(

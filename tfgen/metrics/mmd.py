@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.spatial.distance
 
+from tfgen.losses import mmd
 from tfgen.metrics.kernel import unbiased_squared_mmd
 from tfgen.metrics.moments import Estimate, as_feature_pair
 
@@ -34,8 +35,9 @@ def median_bandwidths(real, fake) -> tuple[float, ...]:
 
 def gaussian_mixture_kernel(left, right, bandwidths) -> np.ndarray:
     """`k(x, y) = sum_s exp(-|x - y|^2 / (2 s^2))` over bandwidths s: `[n, m]`."""
-    squared = scipy.spatial.distance.cdist(left, right, "sqeuclidean")
-    return sum(np.exp(-squared / (2 * width**2)) for width in bandwidths)
+    variances = [width**2 for width in bandwidths]
+    left, right = (np.asarray(rows, np.float64) for rows in (left, right))
+    return mmd.gaussian_kernel(left, right, variances).numpy()
 
 
 def gaussian_mmd(

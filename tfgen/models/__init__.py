@@ -8,6 +8,16 @@ from tfgen.core.errors import BadInput
 
 MODELS = {
     "vae": "tfgen.models.vae:VAE",
+    "vae_table": "tfgen.models.inference:TableVAE",
+    "vae_semi_amortised": "tfgen.models.inference:SemiAmortisedVAE",
+    "vae_semi_amortised_stopped": "tfgen.models.inference:StoppedSemiAmortisedVAE",
+    "cvae": "tfgen.models.cvae:CVAE",
+    "cvae_baseline": "tfgen.models.cvae_baseline:Baseline",
+    "cvae_guided": "tfgen.models.cvae:GuidedCVAE",
+    "cvae_label": "tfgen.models.cvae:LabelCVAE",
+    "gmmn": "tfgen.models.gmmn:GMMN",
+    "gmmn_autoencoder": "tfgen.models.gmmn:GMMNAutoencoder",
+    "gmmn_code": "tfgen.models.gmmn:CodeGMMN",
     "gan": "tfgen.models.gan:GAN",
     "gan_simultaneous": "tfgen.models.gan:SimultaneousGAN",
     "hinge_gan": "tfgen.models.gan_variants:HingeGAN",

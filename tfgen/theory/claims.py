@@ -14,6 +14,7 @@ from tfgen.theory import (
     critics,
     dirac,
     divergences,
+    estimators,
     goodfellow,
     gradients,
     parallel_lines,
@@ -373,6 +374,32 @@ def goodfellow_figure():
     return Claim(checks, {"snapshots": snapshots})
 
 
+def gradient_estimators():
+    """Score function and reparameterisation: one mean, variances d^3 and d."""
+    checks, s, draws = [], 0.5, 200_000
+    found = {name: {} for name in estimators.ESTIMATORS}
+    for d in (1, 4, 16):
+        c = np.full(d, 0.5)
+        for name, (estimator, options, variance) in estimators.ESTIMATORS.items():
+            drawn = estimators.gradients(estimator, c, s, draws, d, **options(c, s))
+            found[name][d] = total = float(drawn.var(axis=0).sum())
+            exact = float(variance(c, s))
+            # A mean of draws scatters by sqrt(variance / draws); five of them.
+            room = 5 * np.sqrt(exact / draws)
+            wrong = np.linalg.norm(drawn.mean(axis=0) - c)
+            where = f"{name}, d = {d}"
+            checks += [
+                Check(f"{where}: |mean gradient - exact|", 0.0, wrong, room),
+                Check(f"{where}: variance / closed form", 1.0, total / exact, 0.05),
+            ]
+    sizes = np.arange(1, 65)
+    curves = {
+        name: [variance(np.full(d, 0.5), s) for d in sizes]
+        for name, (_, _, variance) in estimators.ESTIMATORS.items()
+    }
+    return Claim(checks, {"sizes": sizes, "curves": curves, "found": found})
+
+
 CLAIMS = {
     claim.__name__: claim
     for claim in (
@@ -387,5 +414,6 @@ CLAIMS = {
         dirac_gan,
         ring_of_gaussians,
         goodfellow_figure,
+        gradient_estimators,
     )
 }

@@ -181,6 +181,19 @@ def goodfellow_figure(figure, results):
     panels[0].legend(fontsize="x-small", loc="upper left")
 
 
+def gradient_estimators(figure, results):
+    """Total variance of the two estimators over the number of latents."""
+    axes = figure.subplots()
+    pairs = zip(results["curves"].items(), (DATA, FAKE, THIRD), strict=True)
+    for (name, curve), color in pairs:
+        axes.loglog(results["sizes"], curve, color=color, label=name)
+        drawn = results["found"][name]
+        axes.plot(list(drawn), list(drawn.values()), "x", color=color)
+    axes.set(xlabel="latents d", ylabel="variance of d/dc E |z|^2 / 2, one draw")
+    axes.set_title("z ~ N(c, I / 4), c = 1/2 in each dimension; crosses: drawn")
+    axes.legend()
+
+
 def sigmoid(x):
     """Return 1 / (1 + e^-x)."""
     return 0.5 * (1 + np.tanh(np.asarray(x) / 2))
@@ -200,5 +213,6 @@ FIGURES = {
         (dirac_gan, 10),
         (ring_of_gaussians, 13),
         (goodfellow_figure, 13),
+        (gradient_estimators, 7),
     )
 }
