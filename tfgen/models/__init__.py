@@ -8,6 +8,13 @@ from tfgen.core.errors import BadInput
 
 MODELS = {
     "vae": "tfgen.models.vae:VAE",
+    "vae_monte_carlo": "tfgen.models.vae:MonteCarloVAE",
+    "iwae": "tfgen.models.vae:IWAE",
+    "ae": "tfgen.models.ae:AE",
+    "hierarchical_vae": "tfgen.models.hierarchical_vae:HierarchicalVAE",
+    "hierarchical_iwae": "tfgen.models.hierarchical_vae:HierarchicalIWAE",
+    "ladder_vae": "tfgen.models.hierarchical_vae:LadderVAE",
+    "dlgm": "tfgen.models.dlgm:DLGM",
     "gan": "tfgen.models.gan:GAN",
     "gan_simultaneous": "tfgen.models.gan:SimultaneousGAN",
     "hinge_gan": "tfgen.models.gan_variants:HingeGAN",
