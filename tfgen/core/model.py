@@ -38,7 +38,7 @@ class GenerativeModel(Trainer):
     monitor = None  # (name in test_step's logs, "max" or "min") that picks the best
     xla_on_cpu = False  # what --xla=auto means where there is no accelerator
     reports_health = False  # log each network's gradient norm and update ratio
-    has_alarms = False  # steps report what `callbacks.Health` judges
+    has_alarms = False  # its steps report, of their own, what alarms are judged by
 
     def __init__(self, config, spec, **networks):
         super().__init__(spec)

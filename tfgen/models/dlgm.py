@@ -143,6 +143,11 @@ class DLGM(VAE):
         joint = self.likelihood(xi).log_prob(images) + self.prior.log_prob(xi)
         return joint - log_q
 
+    @property
+    def layer_sizes(self):
+        """Latents of each stochastic layer, the one next to the data first."""
+        return self.config.latents
+
     def layer_parts(self, rates, means):
         """Return each layer's rate and active units."""
         layers = latent.split_layers(means, self.config.latents)

@@ -205,6 +205,11 @@ class HierarchicalVAE(VAE):
         log_likelihood = self.likelihood(layers[0][0]).log_prob(images)
         return log_likelihood, tf.concat(rates, -1), tf.concat(means, -1)
 
+    @property
+    def layer_sizes(self):
+        """Latents of each stochastic layer, the one next to the data first."""
+        return self.config.latents
+
     def layer_parts(self, rates, means):
         """Return each layer's rate; active units of h1, which alone sees x, and all."""
         sizes, parts = self.config.latents, {}

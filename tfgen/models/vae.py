@@ -168,6 +168,11 @@ class VAE(GenerativeModel):
         """Return KL(q_j || p_j) of each latent, `[rows, latent_size]`."""
         return divergences.kl_by_latent(posterior, self.prior)
 
+    @property
+    def layer_sizes(self):
+        """Latents of each stochastic layer, the one next to the data first."""
+        return (self.config.latent_size,)
+
     def posterior(self, images):
         """Return q(z | images), a TFP distribution over `[rows, latent_size]`."""
         return latent.diagonal(self.encoder(images))
