@@ -19,13 +19,24 @@ TRAINED = {
         "generator_optimizer": ("generator",),
     },
 }
+# What the VAE's twins are written for.
+VAE_FIELDS = {
+    "likelihood": "bernoulli",
+    "pixels": "grey",
+    "networks": "dense",
+    "samples": 1,
+    "beta": 1.0,
+    "warmup_steps": 0,
+    "free_bits": 0.0,
+    "stages": 1,
+}
 
 
 def check(name, config):
     """Refuse models and hparams that no twin is written for."""
     if name not in TRAINED:
         raise BadInput(f"no twin of {name!r}; valid: {', '.join(TRAINED)}")
-    wanted = {"vae": {"likelihood": "bernoulli", "pixels": "grey"}}.get(name, {})
+    wanted = {"vae": VAE_FIELDS}.get(name, {})
     for field, value in wanted.items():
         if getattr(config, field) != value:
             raise BadInput(f"the twin of {name} is written for {field}={value}")

@@ -156,8 +156,8 @@ def pixel_distribution(config, parameters, row_axes=1):
 
 def adam(config):
     """Return Adam of a `PixelConfig`; its rate falls at the end of each stage."""
-    rate = config.learning_rate
-    lengths = [config.stage_steps * 3**stage for stage in range(config.stages - 1)]
+    rate, first = config.learning_rate, config.stage_steps
+    lengths = [first * 3**stage for stage in range(config.stages - 1)]
     if lengths:
         ends = [sum(lengths[: stage + 1]) for stage in range(len(lengths))]
         rates = [rate * 10 ** (-stage / 7) for stage in range(config.stages)]
