@@ -121,7 +121,7 @@ def test_outputs_stay_float32_in_mixed_precision():
 
 @pytest.mark.parametrize("size", [8, 28, 32])
 def test_convolutional_encoder_and_decoder_are_mirrors(size):
-    sizes = {"kernel": 4, "activation": "tanh"}
+    sizes = {"kernel": 4, "activation": "relu"}
     shape = (size, size, 3)
     encode = convolutional.encoder(shape, [[5]] * 2, 4, **sizes, name="encoder")
     decode = convolutional.decoder(5, shape, 2, 4, **sizes, name="decoder")

@@ -260,7 +260,8 @@ class GenerativeModel(Trainer):
             self.apply(optimizer, networks, gradients, clip)
             return returned
 
-        if not self.xla or self._distribute_strategy is not None:
+        within = self._tracing.given is not None  # a program of many steps
+        if not self.xla or within or self._distribute_strategy is not None:
             return both(*inputs)
         key = (loss_fn, id(optimizer), tuple(map(id, _as_tuple(networks))), clip)
         if key not in self._programs:
@@ -306,6 +307,9 @@ class GenerativeModel(Trainer):
         if purpose in drawn:
             raise ValueError(f"noise {purpose!r} is drawn twice in one step; rename it")
         drawn.add(purpose)
+        if purpose in (self._tracing.given or {}):
+            return self._tracing.given[purpose]
+        self._tracing.requests.append((purpose, rows, shape, kind))
         draw = {"normal": noise.normal, "uniform": noise.uniform}[kind]
         first_row = _replica_number() * rows
         return draw(self.seed, self._tracing.clock(), purpose, rows, shape, first_row)

@@ -91,7 +91,8 @@ def uniform_of_rows(seed, purpose, index, shape):
         float32 `[rows, *shape]`.
     """
     start = zlib.crc32(f"{seed} {purpose}".encode())
-    rows = _mixed(tf.cast(index, tf.uint32) + tf.constant(start, tf.uint32))
+    low, high = tf.cast(index % 2**32, tf.uint32), tf.cast(index // 2**32, tf.uint32)
+    rows = _mixed(_mixed(high) + low + tf.constant(start, tf.uint32))
     positions = tf.range(math.prod(shape), dtype=tf.int64) * 0x9E3779B9 % 2**32
     bits = _mixed(rows[:, None] + tf.cast(positions, tf.uint32))
     found = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)

@@ -40,6 +40,7 @@ class AE(GenerativeModel):
     }
     monitor = ("reconstruction_loss", "min")
     xla_on_cpu = True
+    whole_steps = True
 
     def __init__(self, config, spec, encoder, decoder):
         super().__init__(config, spec, encoder=encoder, decoder=decoder)

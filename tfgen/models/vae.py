@@ -77,6 +77,7 @@ class VAE(GenerativeModel):
     }
     monitor = ("elbo", "max")
     xla_on_cpu = True
+    whole_steps = True
     has_alarms = True
 
     def __init__(self, config, spec, encoder, decoder, **others):
@@ -111,10 +112,11 @@ class VAE(GenerativeModel):
         return self.track(**parts)
 
     def loss_inputs(self, batch):
-        """Return images, noise `[rows, samples, latent_size]`, the KL's weight."""
+        """Return images, noise as `loss_and_parts` wants it, the KL's weight."""
         images = latent.observe(self, batch)
         rows, config = images.shape[0], self.config
-        epsilon = self.noise("epsilon", rows, [config.samples, config.latent_size])
+        draws = [config.samples] if config.samples > 1 else []
+        epsilon = self.noise("epsilon", rows, [*draws, config.latent_size])
         weight = config.beta
         if config.warmup_steps:
             done = tf.cast(self.step.value, tf.float32)
