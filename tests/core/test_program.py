@@ -27,10 +27,11 @@ def test_a_program_of_steps_computes_them(name):
     one = harness.trained(trained(name, 8, 1, sgd=True))
     several = trained(name, 8, 4, sgd=True)
     assert several.steps_done == 8
-    # Fused otherwise: XLA rounds otherwise. Other noise or rows differ by 1.
+    # XLA may fuse otherwise, and round otherwise. Other noise or rows differ by 1.
     assert harness.difference(start, one, harness.trained(several)) < 1e-4
     assert several.traces["train_function"] == 1
     assert not several._programs  # no program for each update besides
+    assert not several._functions
 
 
 def test_how_many_steps_a_program_has_does_not_matter(monkeypatch):

@@ -208,12 +208,16 @@ class GenerativeModel(Trainer):
             (what `loss_fn` returned for this replica, list of gradients).
         """
         variables = _trainable(networks)
-        key = (loss_fn, tuple(id(variable) for variable in variables))
-        if key not in self._functions:
-            self._functions[key] = self._graph(
-                _loss_and_gradients(loss_fn, variables, self._count_trace), self.xla
-            )
-        returned, gradients, finite = self._functions[key](*inputs)
+        if self._is_within_program:
+            compute = _loss_and_gradients(loss_fn, variables, self._count_trace)
+            returned, gradients, finite = compute(*inputs)
+        else:
+            key = (loss_fn, tuple(id(variable) for variable in variables))
+            if key not in self._functions:
+                self._functions[key] = self._graph(
+                    _loss_and_gradients(loss_fn, variables, self._count_trace), self.xla
+                )
+            returned, gradients, finite = self._functions[key](*inputs)
         name = f"{loss_fn.__name__} of {self._names_of(networks)}"
         self._add_flags({name: finite})
         if self.distribute_strategy.num_replicas_in_sync > 1:
@@ -260,8 +264,8 @@ class GenerativeModel(Trainer):
             self.apply(optimizer, networks, gradients, clip)
             return returned
 
-        within = self._tracing.given is not None  # a program of many steps
-        if not self.xla or within or self._distribute_strategy is not None:
+        separate = self._is_within_program or self._distribute_strategy is not None
+        if not self.xla or separate:
             return both(*inputs)
         key = (loss_fn, id(optimizer), tuple(map(id, _as_tuple(networks))), clip)
         if key not in self._programs:
@@ -307,7 +311,7 @@ class GenerativeModel(Trainer):
         if purpose in drawn:
             raise ValueError(f"noise {purpose!r} is drawn twice in one step; rename it")
         drawn.add(purpose)
-        if purpose in (self._tracing.given or {}):
+        if self._is_within_program and purpose in self._tracing.given:
             return self._tracing.given[purpose]
         self._tracing.requests.append((purpose, rows, shape, kind))
         draw = {"normal": noise.normal, "uniform": noise.uniform}[kind]

@@ -1,7 +1,7 @@
 """Many training steps as one XLA program.
 
 A program for each update costs its launch, and buffers for every weight, each step: a
-fifth of the time of an MLP. Here the data and the noise of some steps are drawn first,
+sixth of the time of an MLP. Here the data and the noise of some steps are drawn first,
 outside XLA, where the same keys would give other numbers; then one program runs them.
 """
 

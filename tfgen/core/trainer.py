@@ -213,6 +213,11 @@ class Trainer(keras.Model):
         self._tracing.drawn, self._tracing.finite = set(), {}
         self._tracing.health, self._tracing.requests = {}, []
 
+    @property
+    def _is_within_program(self):
+        """Whether a program of many steps is being traced, or what it will draw."""
+        return self._tracing.given is not None
+
     def _is_one_program(self):
         """Return whether XLA compiles the steps of an execution as one program."""
         one_device = self._distribute_strategy is None
