@@ -31,12 +31,14 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "against",
     "bare",
-    ["bare", "bare_whole", "keras_fit", "torch"],
+    ["bare", "bare_whole", "keras_fit", "keras_plain", "torch"],
     "A tf.function by hand, XLA around each update's gradients (bare) or all of it "
-    "(bare_whole); plain Keras fit; PyTorch.",
+    "(bare_whole); Keras fit, XLA as ours (keras_fit) or off, its default on CPUs "
+    "(keras_plain); PyTorch.",
 )
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the updates.")
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Ours.")
+flags.DEFINE_integer("steps_per_execution", 1, "Ours; theirs is 1.", lower_bound=1)
 flags.DEFINE_integer("steps", 100, "Steps in a block.", lower_bound=1)
 flags.DEFINE_integer("rounds", 10, "Pairs of blocks.", lower_bound=2)
 
@@ -48,6 +50,11 @@ def main():
     from . import benchmark_sides as sides
     from . import benchmark_twins
 
+    if FLAGS.steps % FLAGS.steps_per_execution:
+        raise BadInput(
+            f"--steps={FLAGS.steps} is not a multiple of --steps_per_execution="
+            f"{FLAGS.steps_per_execution}"
+        )
     config = models.configure(
         FLAGS.model, FLAGS.preset, common_flags.parse_hparams(FLAGS.hparam)
     )
@@ -76,6 +83,7 @@ def main():
         forms = {"torch": best, "torch_seconds": seconds}
     form = forms.get("torch", "channels_last")
     ours, theirs = _pair(config, stream, FLAGS.precision, form)
+    ours.lengthen(FLAGS.steps_per_execution)
     seconds = sides.alternate(ours.block, theirs.block, FLAGS.steps, FLAGS.rounds)
     return {
         "model": FLAGS.model,
@@ -85,6 +93,7 @@ def main():
         "against": FLAGS.against,
         "xla": ours.model.xla,
         "precision": FLAGS.precision,
+        "steps_per_execution": FLAGS.steps_per_execution,
         "threads": os.cpu_count(),
         "steps": FLAGS.steps,
         "rounds": FLAGS.rounds,
@@ -124,7 +133,8 @@ def _pair(config, stream, precision, form="channels_last"):
 
         theirs = benchmark_torch.Twin(FLAGS.model, other, stream, form)
         return sides.Steps(model, stream, updates), theirs
-    if FLAGS.against == "keras_fit":
+    if FLAGS.against in ("keras_fit", "keras_plain"):
+        xla = xla and FLAGS.against == "keras_fit"
         twin = twins.Bare(FLAGS.model, other, FLAGS.batch, xla=False)
         return sides.FitOurs(model, stream), sides.FitTheirs(
             FLAGS.model, twin, stream, updates, xla

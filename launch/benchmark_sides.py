@@ -26,7 +26,7 @@ class Steps:
     """
 
     def __init__(self, model, stream, updates):
-        self.model = model
+        self.model, self.length = model, 1
         self.iterator = iter(stream.dataset(updates=updates))
         if hasattr(model, "make_train_function"):
             model.feed_from(stream.spec)
@@ -41,9 +41,15 @@ class Steps:
         """Return {name: array} of all variables but the step count."""
         return _arrays(self.model.state())
 
+    def lengthen(self, steps):
+        """From now on run so many steps a call."""
+        if steps > 1:
+            self.length = self.model.steps_per_execution = steps
+            self.model.make_train_function(force=True)
+
     def block(self, steps):
         """Run steps and wait for the last."""
-        for _ in range(steps):
+        for _ in range(steps // self.length):
             logs = self.model.train_function(self.iterator)
         for value in logs.values():
             value.numpy()

@@ -24,7 +24,16 @@ TRAINED = {
     },
 }
 WRITTEN_FOR = {
-    "vae": {"likelihood": "bernoulli", "pixels": "grey"},
+    "vae": {
+        "likelihood": "bernoulli",
+        "pixels": "grey",
+        "networks": "dense",
+        "samples": 1,
+        "beta": 1.0,
+        "warmup_steps": 0,
+        "free_bits": 0.0,
+        "stages": 1,
+    },
     "wgan_gp": {"warm_steps": 0},
     "dcgan": {
         "loss": "non_saturating",

@@ -183,12 +183,12 @@ class Evaluation:
             progress=self.progress,
         )
         config = self.model.config
-        units = {"bits_per_dim": "bits", "active_units": "latents"}
+        units = {"bits_per_dim": "bits", **dict.fromkeys(likelihood.UNITS, "latents")}
         return {
             name: {
                 **_number(estimate, len(images)),
                 "unit": units.get(name, "nats"),
-                "k": k if name in ("iwae", "bits_per_dim") else 1,
+                "k": k if name in likelihood.BOUNDS else 1,
                 "likelihood": getattr(config, "likelihood", None),
                 "pixels": getattr(config, "pixels", None),
             }

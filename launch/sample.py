@@ -4,12 +4,12 @@ python -m launch.sample --workdir=runs/digits --num=64
 python -m launch.sample --saved_model=runs/digits/export --out=digits.png
 
 Modes: grid (independent samples); interpolate (a row a pair of latents); manifold
-(the plane of two latents, through the normal's quantiles); reconstruct (images above
-their reconstructions); classes (a row a class, the same latents in each); arithmetic
-(A - B + C on averaged latents); complete (a row an image: what is observed of it, the
-image, the prediction, --columns completions).
-
-The last line on stdout is one JSON object.
+(the plane of two latents, through the normal's quantiles); latents (where images lie
+on that plane, by class, beside what it decodes to; --beside adds a second run);
+reconstruct (images above their reconstructions, --at several saves); classes (a row a
+class, the same latents in each); arithmetic (A - B + C on averaged latents); complete
+(a row an image: what is observed of it, the image, the prediction, --columns
+completions). The last line on stdout is one JSON object.
 """
 
 import os
@@ -30,11 +30,13 @@ NEEDS = {
     "interpolate": "decode",
     "manifold": "decode",
     "reconstruct": "reconstruct",
+    "latents": "encode",
     "classes": "decode",
     "arithmetic": "decode",
     "complete": "observed",
 }
 MOST = 10_000  # images in a picture
+CODES, LATTICE = 2000, 20  # points, images a side of --mode=latents
 
 common_flags.define_run()
 flags.DEFINE_string("saved_model", None, "Export folder, instead of --workdir.")
@@ -59,6 +61,8 @@ flags.DEFINE_string(
     None,
     "For arithmetic: images of the grid of --seed, as 0,3,5:1,2,9:4,6,7 for A:B:C.",
 )
+flags.DEFINE_list("at", [], "Steps of saves to reconstruct by; none: --checkpoint.")
+flags.DEFINE_string("beside", None, "Workdir of a second run, for --mode=latents.")
 flags.DEFINE_string("input", None, "Data to reconstruct; none: the run's held-out.")
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
 flags.DEFINE_string("out", None, "PNG file; none: WORKDIR/samples/MODE.png.")
@@ -119,11 +123,16 @@ def _open():
         exported = load(FLAGS.saved_model)
         calls = {name: getattr(exported, name) for name in exported.names}
         return Source(exported.description, calls)
+    _, run, model = common_flags.load_run()
+    return _live(run, model)
+
+
+def _live(run, model):
+    """Return the `Source` of a model of this process."""
     import tensorflow as tf
 
     import tfgen
 
-    _, run, model = common_flags.load_run()
     endpoints = tfgen.export.named_endpoints(model)
     description = {
         "model": run["model"],
@@ -174,8 +183,8 @@ class Source:
         valid = [mode for mode, need in NEEDS.items() if need in self.calls]
         if self.latent_shape is None or len(self.latent_shape) != 1:
             valid = [mode for mode in valid if NEEDS[mode] != "decode"]
-        if self.latent_shape != [2] and "manifold" in valid:
-            valid.remove("manifold")
+        if self.latent_shape != [2]:
+            valid = [mode for mode in valid if mode not in ("manifold", "latents")]
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
         return valid
@@ -264,8 +273,67 @@ def _manifold(source):
     return source.decode(latents.plane(side)), side
 
 
-def _given_images(source):
-    """Return --num images of --input, or of the run's held-out rows."""
+def _latents(source):
+    """One picture, which TensorBoard gets too: a row a run; see `latent_figure`."""
+    from . import latent_figure
+
+    sources = [source]
+    if FLAGS.beside:
+        import tfgen
+
+        run = Workdir(FLAGS.beside).require_config()
+        sources.append(_live(run, tfgen.load(FLAGS.beside)))
+        if "latents" not in sources[1].modes():
+            raise BadInput(f"--beside={FLAGS.beside}: no model of a latent plane")
+    picture = latent_figure.draw([_panel(each) for each in sources])
+    if FLAGS.workdir:
+        import tensorflow as tf
+
+        folder = Workdir(FLAGS.workdir).tensorboard
+        with tf.summary.create_file_writer(str(folder)).as_default(step=source.step):
+            tf.summary.image("latents", picture[None])
+    return picture[None], 1
+
+
+def _panel(source):
+    from tfgen.core.spec import to_uint8
+
+    data = _data(source, max(FLAGS.num, CODES))
+    code = source.calls["encode"](data["image"])
+    return {
+        "name": source.name,
+        "codes": next(iter(code.values())),  # means, where there are deviations too
+        "stddev": code.get("stddev"),
+        "labels": data.get("label"),
+        "lattice": to_uint8(source.decode(latents.plane(LATTICE)), source.spec.image),
+    }
+
+
+def _reconstruct(source):
+    """Rows of images, each above rows of what the model, or its saves, make of them."""
+    images = _data(source, FLAGS.num)["image"]
+    sources = [source]
+    if FLAGS.at:
+        import tfgen
+
+        if not FLAGS.workdir:
+            raise BadInput("--at goes with --workdir; an export holds one save")
+        run = Workdir(FLAGS.workdir).require_config()
+        sources = [_live(run, tfgen.load(FLAGS.workdir, step)) for step in FLAGS.at]
+    made = [each.images("reconstruct", images) for each in sources]
+    columns = min(len(images), 10)
+    # A part row is filled up, so that originals and reconstructions stay in step.
+    missing = -len(images) % columns
+    blank = np.full([missing, *images.shape[1:]], source.spec.image.low, images.dtype)
+    rows = [
+        np.concatenate([part, blank]).reshape([-1, 1, columns, *images.shape[1:]])
+        for part in (images, *made)
+    ]
+    return np.concatenate(rows, axis=1).reshape([-1, *images.shape[1:]]), columns
+
+
+def _data(source, num):
+    """Return {feature: array} of `num` rows of --input, else of the run's held-out."""
     if FLAGS.workdir is None and FLAGS.input is None:
         raise BadInput(f"--mode={FLAGS.mode} of an export needs --input: a data name")
     if FLAGS.workdir:
@@ -277,12 +345,12 @@ def _given_images(source):
         stream = data.test or data.train
     else:
         stream, _ = held_out.split(data)
-    return held_out.arrays(stream, source.spec, FLAGS.num)["image"]
+    return held_out.arrays(stream, source.spec, num)
 
 
 def _complete(source):
     """A row an image: what is observed, the image, the prediction, completions."""
-    images = _given_images(source)
+    images = _data(source, FLAGS.num)["image"]
     size = source.calls["encode"](images)["mean"].shape[1]
     from tfgen.core import noise
 
@@ -295,22 +363,6 @@ def _complete(source):
     first.append(source.images("reconstruct", images))
     table = np.concatenate([np.stack(first, axis=1), made], axis=1)
     return table.reshape([-1, *images.shape[1:]]), FLAGS.columns + 3
-
-
-def _reconstruct(source):
-    """Rows of images, each above a row of what the model makes of them."""
-    images = _given_images(source)
-    made = source.images("reconstruct", images)
-    columns = min(len(images), 10)
-    # A part row is filled up, so that originals and reconstructions stay in step.
-    missing = -len(images) % columns
-    blank = np.full([missing, *images.shape[1:]], source.spec.image.low, images.dtype)
-    rows = [
-        np.concatenate([part, blank]).reshape([-1, 1, columns, *images.shape[1:]])
-        for part in (images, made)
-    ]
-    both = np.concatenate(rows, axis=1)
-    return both.reshape([-1, *images.shape[1:]]), columns
 
 
 def write(path, images, columns, spec):

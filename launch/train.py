@@ -354,7 +354,8 @@ def _fit(model, data, workdir, profile, chief):
     saver.before = [guard.look]
     each = [guard]
     health = callbacks.Health(FLAGS.on_alarm, workdir.metrics)
-    if model.reports_health and (chief or FLAGS.on_alarm == "stop"):
+    watched = model.reports_health or model.has_alarms
+    if watched and (chief or FLAGS.on_alarm == "stop"):
         each.append(health)
     if chief:
         table = callbacks.CSVLog(workdir.metrics)
@@ -400,7 +401,7 @@ def _fit(model, data, workdir, profile, chief):
         verbose=0,
         callbacks=[*each, saver],
     )
-    logs = progress.logs | ({"alarms": health.raised} if model.reports_health else {})
+    logs = progress.logs | ({"alarms": health.raised} if watched else {})
     return logs, progress.examples_per_second, saver.signal
 
 

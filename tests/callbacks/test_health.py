@@ -15,6 +15,7 @@ HEALTHY = {
     "health/fake_accuracy": 0.75,
     "health/diversity": 0.9,
     "health/generator_gradient_norm": 0.3,
+    "health/active_units": 1.0,
 }
 WON = {
     "discriminator_loss": 0.05,
@@ -41,6 +42,7 @@ def sounded(reports, every=50, policy="log"):
         ("collapse", {"health/diversity": 0.001}),
         ("generator_gradient_vanished", {"health/generator_gradient_norm": 1e-6}),
         ("diverged", {"generator_loss": -5e4}),
+        ("posterior_collapse", {"health/active_units": 0.0}),
     ],
 )
 def test_alarms_sound_when_a_condition_lasts(every, alarm, change):
@@ -147,6 +149,24 @@ def test_a_generator_of_one_picture_has_collapsed(name, capsys):
     raised = train(200, True, name)
     assert raised["collapse"] <= 200
     assert "alarm collapse: diversity " in capsys.readouterr().err
+
+
+def test_a_posterior_under_a_heavy_rate_has_collapsed(capsys):
+    raised = {}
+    for beta in (0.3, 1000.0):
+        model = models.build(
+            "vae",
+            "tiny",
+            spec=stream(8).spec,
+            hparams={"beta": beta, "learning_rate": 0.01},
+            xla="off",
+            log_every=10,
+        )
+        health = callbacks.Health()
+        model.fit(stream(8), steps_per_epoch=300, verbose=0, callbacks=[health])
+        raised[beta] = set(health.raised)
+    assert raised == {0.3: set(), 1000.0: {"posterior_collapse"}}
+    assert "alarm posterior_collapse: active_units 0" in capsys.readouterr().err
 
 
 def test_a_discriminator_that_is_always_right_has_won():

@@ -16,6 +16,13 @@ CASES = [
     for name, xla, quick in [
         ("vae", False, False),
         ("vae", True, True),
+        ("vae_monte_carlo", True, False),
+        ("iwae", True, False),
+        ("ae", True, False),
+        ("hierarchical_vae", True, False),
+        ("hierarchical_iwae", True, False),
+        ("ladder_vae", True, False),
+        ("dlgm", True, False),
         ("wgan", False, False),
         ("wgan", True, False),
         ("wgan_gp", False, False),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from tfgen.core import noise
@@ -107,3 +108,40 @@ def test_integers_are_uniform():
     # Chi-square with 9 degrees of freedom: below 33.7 with probability 0.9999.
     expected = x.size / 10
     assert ((counts - expected) ** 2 / expected).sum() < 33.7
+
+
+# Noise of rows ----------------------------------------------------------------
+
+
+def of_rows(index, seed=0, purpose="pixels", shape=(16, 16)):
+    return noise.uniform_of_rows(seed, purpose, tf.constant(index), shape).numpy()
+
+
+def test_noise_of_a_row_is_its_own():
+    index = np.array([5, 0, 70_000, 2**33, 5])
+    drawn = of_rows(index)
+    assert drawn.shape == (5, 16, 16)
+    np.testing.assert_array_equal(drawn[0], drawn[4])
+    np.testing.assert_array_equal(of_rows(index[1:3]), drawn[1:3])
+    assert len({row.tobytes() for row in drawn}) == 4
+    assert np.any(of_rows(index, seed=1) != drawn)
+    assert np.any(of_rows(index, purpose="other") != drawn)
+
+
+def test_noise_of_rows_is_uniform_and_independent():
+    drawn = of_rows(np.arange(2000))
+    assert drawn.min() >= 0.0
+    assert drawn.max() < 1.0
+    flat = drawn.reshape(2000, -1).astype("float64")
+    # 512,000 numbers; the 1 % quantile of Kolmogorov's statistic is 1.63 / sqrt n.
+    statistic = scipy.stats.kstest(flat.ravel(), "uniform").statistic
+    assert statistic < 1.63 / np.sqrt(flat.size)
+    # Correlations of neighbours: 5 standard errors of 1 / sqrt n.
+    centred = (flat - 0.5) * np.sqrt(12)
+    for one, other in (
+        (centred[1:], centred[:-1]),
+        (centred[:, 1:], centred[:, :-1]),
+        (centred[:, 16:], centred[:, :-16]),
+        (centred[1:, 1:], centred[:-1, :-1]),
+    ):
+        assert abs((one * other).mean()) < 5 / np.sqrt(one.size)

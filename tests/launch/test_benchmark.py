@@ -22,10 +22,13 @@ def benchmark(launcher, *flags):
         ("wgan_gp", "bare", "on"),
         pytest.param("vae", "bare_whole", "on", marks=pytest.mark.slow),
         pytest.param("wgan_gp", "keras_fit", "off", marks=pytest.mark.slow),
+        ("vae", "keras_plain", "on"),
     ],
 )
 def test_twins(launcher, pictures, model, against, xla):
     flags = [f"--model={model}", f"--against={against}", f"--xla={xla}"]
+    if against == "keras_plain":
+        flags.append("--steps_per_execution=2")
     ended = benchmark(launcher, *flags, f"--dataset={pictures}")
     assert ended.code == 0, ended.stderr
     result = ended.json
@@ -75,6 +78,8 @@ def test_refusals(launcher):
         ("--model=vae", "--hparam=likelihood=gaussian"): "likelihood=bernoulli",
         ("--model=vae", "--against=jax"): "--against",
         ("--model=vae", "--rounds=1"): "--rounds",
+        ("--model=vae", "--steps_per_execution=3"): "not a multiple",
+        ("--model=vae", "--hparam=beta=2"): "beta=1.0",
     }
     for flags, words in cases.items():
         ended = benchmark(launcher, *flags)

@@ -25,6 +25,7 @@ def runs(tmp_path_factory, pictures):
             "dcgan": {"hparams": {"image_size": 12}},
             "cgan": {},
             "cvae": {},
+            "ae": {"hparams": {"latent_size": 2}},
         }.items()
     }
 
@@ -101,6 +102,40 @@ def test_reconstructions_lie_below_their_images(runs, launcher, pictures):
         assert (held_out == image).all(axis=(1, 2)).any()
     made = as_bytes(model, model.reconstruct(found[0][..., None] / np.float32(255)))
     assert np.abs(found[1].astype(int) - made).max() <= 1
+
+
+def test_reconstructions_of_several_saves(runs, launcher, tmp_path):
+    path, model = runs["vae"]
+    out = tmp_path / "strip.png"
+    flags = [f"--workdir={path}", "--mode=reconstruct", "--num=3", f"--out={out}"]
+    ended = sample(launcher, *flags, "--at=0,0")
+    assert ended.code == 0, ended.stderr
+    found = tiles(out, 3)
+    assert found.shape[0] == 3
+    np.testing.assert_array_equal(found[1], found[2])
+    made = as_bytes(model, model.reconstruct(found[0][..., None] / np.float32(255)))
+    assert np.abs(found[1].astype(int) - made).max() <= 1
+    ended = sample(launcher, *flags, "--at=7")
+    assert ended.code == 2
+    assert "7" in ended.errors[0]
+
+
+def test_latents_of_two_runs_side_by_side(runs, launcher, tmp_path, events):
+    (vae, _), (ae, _), (gan, _) = (runs[name] for name in ("vae", "ae", "wgan_gp"))
+    heights = []
+    for number, more in enumerate(([], [f"--beside={ae}"])):
+        out = tmp_path / f"{number}.png"
+        flags = [f"--workdir={vae}", "--mode=latents", f"--out={out}"]
+        ended = sample(launcher, *flags, *more)
+        assert ended.code == 0, ended.stderr
+        picture = np.asarray(Image.open(out))
+        assert picture.ndim == 3
+        heights.append(len(picture))
+    assert heights[1] == pytest.approx(2 * heights[0], abs=2)
+    assert len(events(vae)["latents"][0]) == 2  # two pictures of step 0
+    refused = sample(launcher, *flags, f"--beside={gan}")
+    assert refused.code == 2
+    assert "no model of a latent plane" in refused.errors[0]
 
 
 def test_refusals(runs, launcher, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfgen.losses import adversarial, divergences, likelihoods, penalties
+from tfgen.losses import adversarial, divergences, health, likelihoods, penalties
 
 tfd = tfp.distributions
 
@@ -324,3 +324,56 @@ def test_importance_weighted_gradient_weighs_the_samples():
     np.testing.assert_allclose(
         tape.gradient(bound, variable), weights / weights.sum(0), rtol=1e-5
     )
+
+
+# The code's rates -------------------------------------------------------------
+
+
+def diagonal(mean, stddev):
+    return tfd.MultivariateNormalDiag(mean, stddev)
+
+
+def test_rates_of_latents():
+    # KL(N(m, v) || N(0, 1)) = (m^2 + v - 1 - log v) / 2.
+    mean, stddev = normal(5, 3), np.exp(normal(5, 3, seed=1))
+    found = divergences.kl_by_latent(
+        diagonal(float32(mean), float32(stddev)), diagonal(tf.zeros(3), tf.ones(3))
+    )
+    wanted = 0.5 * (mean**2 + stddev**2 - 1 - 2 * np.log(stddev))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_log_ratio_of_latents():
+    # log N(z; m, v) - log N(z; 0, 1) = (z^2 - (z - m)^2 / v - log v) / 2.
+    mean, stddev, z = (
+        normal(5, 3),
+        np.exp(normal(5, 3, seed=1)),
+        normal(2, 5, 3, seed=2),
+    )
+    found = divergences.log_ratio_by_latent(
+        diagonal(float32(mean), float32(stddev)),
+        diagonal(tf.zeros(3), tf.ones(3)),
+        float32(z),
+    )
+    wanted = 0.5 * (z**2 - ((z - mean) / stddev) ** 2 - 2 * np.log(stddev))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_free_bits_are_of_means():
+    rates = tf.constant([0.1, 0.5, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(rates)
+        total = divergences.free_bits(rates, 0.5 - 1e-6)
+    np.testing.assert_allclose(total, 3.0, rtol=1e-5)
+    # What costs the least already is not pushed further.
+    np.testing.assert_array_equal(tape.gradient(total, rates), [0, 1, 1])
+
+
+def test_active_units():
+    random = np.random.default_rng(0)
+    means = random.normal(size=[5000, 3]) * [1.0, 0.11, 0.09] + [0.0, 0.0, 5.0]
+    assert health.active_units(float32(means)) == 2
+    # Of draws, their mean counts: noise of 1 in 400 draws leaves a variance of 0.0025.
+    noisy = np.zeros([400, 1000, 1]) + random.normal(size=[400, 1000, 1])
+    assert health.active_units(float32(noisy)) == 0
+    assert health.active_units(float32(noisy[:20])) == 1

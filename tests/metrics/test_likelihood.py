@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
+from tfgen.losses import divergences
 from tfgen.metrics import likelihood
 
 tfd = tfp.distributions
@@ -46,6 +47,12 @@ class Linear:
     def likelihood(self, z):
         mean = z @ tf.constant(self.W.T, tf.float32)
         return tfd.MultivariateNormalDiag(mean, tf.fill([SIZE], VARIANCE**0.5))
+
+    def terms(self, x, epsilon):
+        posterior = self.posterior(x)
+        z = posterior.bijector.forward(epsilon)
+        rates = divergences.kl_by_latent(posterior, self.prior)
+        return self.likelihood(z).log_prob(x), rates, posterior.mean()
 
     def log_weights(self, x, epsilon):
         posterior = self.posterior(x)
@@ -143,7 +150,8 @@ def test_progress_counts_every_pass():
     likelihood.measure(
         model, x, ["elbo", "iwae"], k=3, rows=4, progress=lambda *at: seen.append(at)
     )
-    assert seen == [(n, 12) for n in range(1, 13)]
+    # One for the parts of each of three batches, three for its draws, drawn at once.
+    assert seen == [(n, 12) for n in (1, 4, 5, 8, 9, 12)]
 
 
 def test_bad_requests():

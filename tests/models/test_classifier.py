@@ -56,8 +56,8 @@ def test_find():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("wgn", r"unknown model 'wgn' \(did you mean wgan\?\); valid: vae, gan"),
-        ("xyzzy", "unknown model 'xyzzy'; valid: vae"),
+        ("wgn", r"unknown model 'wgn' \(did you mean wgan\?\); valid: ae, vae, "),
+        ("xyzzy", "unknown model 'xyzzy'; valid: ae, vae"),
         ("tests.toy_gan:Other", "cannot import model 'tests.toy_gan:Other'"),
         ("no.such:Module", "cannot import model 'no.such:Module': No module"),
         (":ToyGAN", "cannot import model ':ToyGAN'"),

@@ -13,7 +13,8 @@ from tfgen import models
 from tfgen.core.spec import DataSpec, Feature
 from tfgen.data import Stream
 from tfgen.losses import divergences, likelihoods
-from tfgen.models.vae import VAE, VAEConfig
+from tfgen.models import latent
+from tfgen.models.vae import IWAE, VAE, IWAEConfig, MonteCarloVAE, VAEConfig
 
 LATENT = 4
 
@@ -60,8 +61,8 @@ def linear_encoder(**layer):
     return keras.Model(x, [mean, log_variance])
 
 
-def exact_model():
-    """The VAE class with the optimal decoder and the exact posterior.
+def exact_model(cls=VAE, config_class=VAEConfig):
+    """A class with the optimal decoder and the exact posterior.
 
     q(z|x) = N(M^-1 W' (x - m), s2 M^-1) with M = W'W + s2 I = L_k, diagonal.
     """
@@ -72,10 +73,10 @@ def exact_model():
     variance = np.log(s2 / values[:LATENT])
     encoder.set_weights([inverse, -mean @ inverse, np.zeros_like(inverse), variance])
     decoder.set_weights([weights.T, mean])
-    config = VAEConfig(
+    config = config_class(
         latent_size=LATENT, likelihood="fixed_gaussian", variance=float(s2)
     )
-    model = VAE(config, spec(), encoder, decoder)
+    model = cls(config, spec(), encoder, decoder)
     model.compile()
     return model
 
@@ -152,6 +153,21 @@ def test_importance_weighted_bounds_of_the_exact_model_are_equal(k):
     bound = divergences.importance_weighted_bound(log_weights).numpy()
     assert abs(bound.astype("float64").mean() - best) < 1e-3
     assert abs(log_prob(model, x, k).mean() - best) < 1e-3
+
+
+@pytest.mark.parametrize("draws", [1, 10])
+@pytest.mark.parametrize(
+    ("cls", "config_class"), [(MonteCarloVAE, VAEConfig), (IWAE, IWAEConfig)]
+)
+def test_losses_of_estimator_a_and_iwae_of_the_exact_model(cls, config_class, draws):
+    # As above, through what the classes descend; a single draw is enough.
+    x = digits().astype("float32")
+    epsilon = tf.random.stateless_normal([1797, draws, LATENT], [3, draws])
+    loss, parts = exact_model(cls, config_class).loss_and_parts(x, epsilon)
+    best = optimum()[-1]
+    # Means of 1,797 float32 numbers of size up to 100.
+    assert abs(float(loss) + best) < 1e-3
+    assert abs(float(parts["elbo"]) - best) < 1e-3
 
 
 def log_prob(model, x, samples):
@@ -255,25 +271,40 @@ def test_log_prob_is_a_bound_that_rises():
 def test_parts_add_up_to_the_loss():
     model = build()
     loss, parts = model.loss_and_parts(images(), tf.zeros([8, 4]))
-    assert set(parts) == {"elbo", "log_likelihood", "kl"}
+    assert set(parts) == {"elbo", "log_likelihood", "kl", "health/active_units"}
     np.testing.assert_allclose(parts["elbo"], parts["log_likelihood"] - parts["kl"])
     np.testing.assert_allclose(loss, -parts["elbo"])
     # Sums over 64 pixels: log 2 each at the start, not a mean over them.
     assert parts["log_likelihood"] < -30
 
 
+def observed(model, step, index):
+    """What the likelihood sees of rows `index` at a step."""
+    model._begin(lambda: step)
+    batch = {"image": tf.gather(images(64), index), "index": tf.constant(index)}
+    return latent.observe(model, batch).numpy()
+
+
 def test_binarised_pixels_are_drawn_anew():
-    model = build(pixels="binarised")
-    drawn = []
-    for step in range(2):
-        model._begin(lambda step=step: step)
-        drawn.append(model.observe(images()).numpy())
+    model, index = build(pixels="binarised"), list(range(8))
+    drawn = [observed(model, step, index) for step in range(2)]
     for binary in drawn:
         assert set(np.unique(binary)) == {0.0, 1.0}
     assert np.any(drawn[0] != drawn[1])
     # 8 * 64 pixels: 5 standard errors of at most 1/2 / sqrt(512).
     assert abs(drawn[0].mean() - images().numpy().mean()) < 0.11
-    assert build().observe(images()).numpy().tobytes() == images().numpy().tobytes()
+    grey = observed(build(), 0, index)
+    assert grey.tobytes() == images().numpy().tobytes()
+
+
+def test_pixels_binarised_once_belong_to_the_image():
+    model = build(pixels="binarised_once")
+    first = observed(model, 0, list(range(64)))
+    assert set(np.unique(first)) == {0.0, 1.0}
+    # 64 * 64 pixels, as above.
+    assert abs(first.mean() - images(64).numpy().mean()) < 0.04
+    some = [40, 3, 17]
+    np.testing.assert_array_equal(observed(model, 9, some), first[some])
 
 
 def test_training_raises_the_elbo():

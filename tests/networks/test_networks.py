@@ -114,3 +114,34 @@ def test_outputs_stay_float32_in_mixed_precision():
         assert network(tf.zeros([2, 5])).dtype == tf.float32
     assert critic(tf.zeros([2, 8, 8, 1])).dtype == tf.float32
     assert networks[0].layers[1].compute_dtype == "bfloat16"
+
+
+# Encoder and decoder ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [8, 28, 32])
+def test_convolutional_encoder_and_decoder_are_mirrors(size):
+    sizes = {"kernel": 4, "activation": "relu"}
+    shape = (size, size, 3)
+    encode = convolutional.encoder(shape, [[5]] * 2, 4, **sizes, name="encoder")
+    decode = convolutional.decoder(5, shape, 2, 4, **sizes, name="decoder")
+    images = keras.random.normal([2, *shape], seed=0)
+    heads = encode(images)
+    assert [head.shape for head in heads] == [(2, 5)] * 2
+    outputs = decode(heads[0])
+    assert [output.shape for output in outputs] == [(2, *shape)] * 2
+    down = layers(encode, keras.layers.Conv2D)
+    up = layers(decode, keras.layers.Conv2DTranspose)
+    assert len(up) == len(down) + 1  # a head each for two outputs
+    # No activation on what is returned: its sign is free, its size unbounded.
+    scaled = decode(1000.0 * heads[0])
+    assert min(float(abs(output).numpy().max()) for output in scaled) > 1.0
+
+
+def test_layer_normalisation_of_an_mlp():
+    network = dense.mlp([3], [[2]], [8, 8], "relu", norm="layer", name="network")
+    names = [type(layer).__name__ for layer in network.layers]
+    assert names.count("LayerNormalization") == 2
+    x = keras.random.normal([5, 3], seed=0)
+    # Scaling a row's input hardly moves what is normalised over its features.
+    np.testing.assert_allclose(network(1e3 * x), network(1e4 * x), rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Alarms of adversarial training, from what its steps report."""
+"""Alarms of a training, from what its steps report."""
 
 import collections
 import sys
@@ -15,7 +15,7 @@ NOTHING = 1e-6  # diversity of rounding
 
 
 class Health(AtSteps):
-    """Look at the reports of an adversarial model whenever there are logs.
+    """Look at what a model's steps report whenever there are logs.
 
     An alarm sounds when its condition has held at every log of the last `WINDOW`
     steps:
@@ -26,6 +26,8 @@ class Health(AtSteps):
         rows do, and do not grow apart.
     generator_gradient_vanished: the norm of the generator's gradient is below 1e-4 of
         the largest seen.
+    posterior_collapse: no latent next to the data is active: the mean of its posterior
+        varies by less than 0.01 over a batch.
     diverged: a loss is 1,000 times the largest of the first `WINDOW` steps and
         grows.
 
@@ -110,6 +112,7 @@ class Health(AtSteps):
             ),
             "collapse": collapsed
             and last["diversity"] <= max(1.1 * first["diversity"], NOTHING),
+            "posterior_collapse": held(lambda r: r.get("active_units", 1.0) < 0.5),
             "generator_gradient_vanished": held(
                 lambda r: (
                     r.get("generator_gradient_norm", 1.0) < 1e-4 * self.largest_gradient
@@ -145,6 +148,7 @@ class Health(AtSteps):
             ],
             "collapse": ["diversity"],
             "generator_gradient_vanished": ["generator_gradient_norm"],
+            "posterior_collapse": ["active_units"],
             "diverged": _losses(report),
         }[alarm]
         return ", ".join(f"{name} {report[name]:.3g}" for name in names)

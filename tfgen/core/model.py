@@ -40,6 +40,7 @@ class GenerativeModel(Trainer):
     reports_health = False  # log each network's gradient norm and update ratio
     starts_from = ()  # networks kept as an earlier training made them (--init_from)
     made_by = None  # the model of that training
+    has_alarms = False  # its steps report, of their own, what alarms are judged by
 
     def __init__(self, config, spec, **networks):
         super().__init__(spec)
@@ -216,12 +217,16 @@ class GenerativeModel(Trainer):
             (what `loss_fn` returned for this replica, list of gradients).
         """
         variables = _trainable(networks)
-        key = (loss_fn, tuple(id(variable) for variable in variables))
-        if key not in self._functions:
-            self._functions[key] = self._graph(
-                _loss_and_gradients(loss_fn, variables, self._count_trace), self.xla
-            )
-        returned, gradients, finite = self._functions[key](*inputs)
+        if self._is_within_program:
+            compute = _loss_and_gradients(loss_fn, variables, self._count_trace)
+            returned, gradients, finite = compute(*inputs)
+        else:
+            key = (loss_fn, tuple(id(variable) for variable in variables))
+            if key not in self._functions:
+                self._functions[key] = self._graph(
+                    _loss_and_gradients(loss_fn, variables, self._count_trace), self.xla
+                )
+            returned, gradients, finite = self._functions[key](*inputs)
         name = f"{loss_fn.__name__} of {self._names_of(networks)}"
         self._add_flags({name: finite})
         if self.distribute_strategy.num_replicas_in_sync > 1:
@@ -268,7 +273,8 @@ class GenerativeModel(Trainer):
             self.apply(optimizer, networks, gradients, clip)
             return returned
 
-        if not self.xla or self._distribute_strategy is not None:
+        separate = self._is_within_program or self._distribute_strategy is not None
+        if not self.xla or separate:
             return both(*inputs)
         key = (loss_fn, id(optimizer), tuple(map(id, _as_tuple(networks))), clip)
         if key not in self._programs:
@@ -314,6 +320,9 @@ class GenerativeModel(Trainer):
         if purpose in drawn:
             raise ValueError(f"noise {purpose!r} is drawn twice in one step; rename it")
         drawn.add(purpose)
+        if self._is_within_program and purpose in self._tracing.given:
+            return self._tracing.given[purpose]
+        self._tracing.requests.append((purpose, rows, shape, kind))
         draw = {"normal": noise.normal, "uniform": noise.uniform}[kind]
         first_row = _replica_number() * rows
         return draw(self.seed, self._tracing.clock(), purpose, rows, shape, first_row)

@@ -74,6 +74,40 @@ def uniform(seed, step, purpose, rows, shape, first_row=0):
     return _rows(draw, seed, step, purpose, rows, shape, first_row)
 
 
+def uniform_of_rows(seed, purpose, index, shape):
+    """Draw noise uniform on [0, 1) that belongs to rows of the data, not to a step.
+
+    Row i of the data sees the same numbers whenever and wherever it comes up. Philox
+    would need a call a row; this is a hash of (seed, purpose, row, position) by the
+    finaliser of MurmurHash3, on 24 bits.
+
+    Args:
+        seed: Integer, Python.
+        purpose: What the noise is for.
+        index: Numbers of the rows in the data, integers `[rows]`.
+        shape: Shape of one row, Python ints.
+
+    Returns:
+        float32 `[rows, *shape]`.
+    """
+    start = zlib.crc32(f"{seed} {purpose}".encode())
+    index = tf.cast(index, tf.int64)
+    low, high = tf.cast(index % 2**32, tf.uint32), tf.cast(index // 2**32, tf.uint32)
+    rows = _mixed(_mixed(high) + low + tf.constant(start, tf.uint32))
+    positions = tf.range(math.prod(shape), dtype=tf.int64) * 0x9E3779B9 % 2**32
+    bits = _mixed(rows[:, None] + tf.cast(positions, tf.uint32))
+    found = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
+    return tf.reshape(found * 2.0**-24, [-1, *shape])
+
+
+def _mixed(bits):
+    """Bring each uint32's bits into disorder, one to one."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        shifted = tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32))
+        bits = tf.bitwise.bitwise_xor(bits, shifted) * tf.constant(factor, tf.uint32)
+    return bits
+
+
 def integers(seed, step, purpose, rows, shape, below, first_row=0):
     """Draw int32 numbers uniform on [0, below) for a range of rows; see `normal`."""
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfgen.core import program
 from tfgen.core.spec import adapter
 
 
@@ -25,6 +26,7 @@ class Trainer(keras.Model):
 
     updates_per_step = 1  # batches of fresh rows that one train_step consumes
     step_methods = ("train_step",)  # the methods that run steps, each its own graph
+    whole_steps = False  # XLA can compile all of train_step, what is in no loss too
 
     def __init__(self, spec):
         super().__init__(name=type(self).__name__.lower())
@@ -145,8 +147,11 @@ class Trainer(keras.Model):
 
         def replica_step(batch):
             self._begin(lambda: self.step.value)
+            return adapted_step(self._adapt(batch))
+
+        def adapted_step(batch):
             before = self._snapshot() if self.undo_nonfinite else ()
-            logs = run_step(self._adapt(batch))
+            logs = run_step(batch)
             health = self._tracing.health.items()
             logs = {**logs, **{f"health/{name}": value for name, value in health}}
             flags = self._tracing.finite
@@ -163,15 +168,19 @@ class Trainer(keras.Model):
 
         def execution(iterator):
             self._count_trace(graph_name)
+            length = self.steps_per_execution
+            if length > 1 and self._is_one_program():
+                logs, nonfinite = program.run(self, iterator, adapted_step, length)
+                return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
             logs, nonfinite = step(iterator)
-            if self.steps_per_execution > 1:
+            if length > 1:
 
                 def body(count, _, earlier):
                     logs, nonfinite = step(iterator)
                     return count + 1, logs, tf.minimum(earlier, nonfinite)
 
                 _, logs, nonfinite = tf.while_loop(
-                    lambda count, *_: count < self.steps_per_execution,
+                    lambda count, *_: count < length,
                     body,
                     (1, logs, nonfinite),
                 )
@@ -213,11 +222,25 @@ class Trainer(keras.Model):
         super().reset_metrics()
         self._test_total, self._test_batches = 0.0, 0
 
-    def _begin(self, clock):
-        """Start a step: noise is keyed by `clock()`; nothing is drawn or reported."""
-        self._tracing.clock = clock
+    def _begin(self, clock, given=None):
+        """Start a step: noise is keyed by `clock()`; nothing is drawn or reported.
+
+        Within a program of many steps, `given` is {purpose: noise drawn before it}.
+        """
+        self._tracing.clock, self._tracing.given = clock, given
         self._tracing.drawn, self._tracing.finite = set(), {}
-        self._tracing.health = {}
+        self._tracing.health, self._tracing.requests = {}, []
+
+    @property
+    def _is_within_program(self):
+        """Whether a program of many steps is being traced, or what it will draw."""
+        return self._tracing.given is not None
+
+    def _is_one_program(self):
+        """Return whether XLA compiles the steps of an execution as one program."""
+        one_device = self._distribute_strategy is None
+        compiled = self.xla and self.whole_steps and not self.run_eagerly
+        return compiled and one_device
 
     def _mean(self, replica_fn, batch):
         """Run `replica_fn(batch)` on every replica; mean of what it returns."""

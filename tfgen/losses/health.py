@@ -1,9 +1,25 @@
-"""What tells a healthy adversarial game from a lost one, of one batch.
+"""What tells a healthy training from a lost one, of one batch.
 
 Names start with "health/", under which they are logged.
 """
 
 import tensorflow as tf
+
+ACTIVE_VARIANCE = 0.01
+
+
+def active_units(means):
+    """Return how many latents have Var_x E[z | x] above `ACTIVE_VARIANCE`, a scalar.
+
+    Burda, Grosse and Salakhutdinov 2016, section 5.2; here over one batch.
+
+    Args:
+        means: Posterior means, `[..., rows, latent_size]`; leading axes are draws.
+    """
+    while means.shape.rank > 2:
+        means = tf.reduce_mean(means, axis=0)
+    active = tf.math.reduce_variance(means, axis=0) > ACTIVE_VARIANCE
+    return tf.reduce_sum(tf.cast(active, tf.float32))
 
 
 def of_judgement(real_scores, fake_scores):

@@ -9,31 +9,45 @@ tfd = tfp.distributions
 LOWEST_LOG_VARIANCE = -8.0
 
 
-def bernoulli(logits):
+def bernoulli(logits, row_axes=1):
     """Return independent Bernoulli pixels of `logits` `[rows, ...]`.
 
     `log_prob(x)` `[rows]` is sum_i x_i log p_i + (1 - x_i) log(1 - p_i), computed
     from logits; x may be grey (in [0, 1]), when it is a cross-entropy and no
     longer a log-probability.
+
+    Args:
+        logits: l of p = sigmoid(l).
+        row_axes: Leading axes that count rows, here and below: 2 for
+            `[draws, rows, ...]`, whose `log_prob` is `[draws, rows]`.
     """
-    return _by_row(tfd.Bernoulli(logits=logits, dtype=tf.float32), logits)
+    return _by_row(_Pixels(logits=logits, dtype=tf.float32), logits, row_axes)
 
 
-def gaussian(mean, log_variance):
+def gaussian(mean, log_variance, row_axes=1):
     """Return independent Gaussian pixels; both arguments `[rows, ...]`.
 
     log_variance = log sigma^2 is bounded below by `LOWEST_LOG_VARIANCE`.
     """
     log_variance = tf.maximum(log_variance, LOWEST_LOG_VARIANCE)
-    return _by_row(tfd.Normal(mean, tf.exp(0.5 * log_variance)), mean)
+    return _by_row(tfd.Normal(mean, tf.exp(0.5 * log_variance)), mean, row_axes)
 
 
-def fixed_gaussian(mean, variance):
+def fixed_gaussian(mean, variance, row_axes=1):
     """Return N(mean, variance I): one fixed variance for every pixel."""
-    return _by_row(tfd.Normal(mean, tf.sqrt(tf.cast(variance, mean.dtype))), mean)
+    stddev = tf.sqrt(tf.cast(variance, mean.dtype))
+    return _by_row(tfd.Normal(mean, stddev), mean, row_axes)
 
 
-def _by_row(distribution, parameter):
+class _Pixels(tfd.Bernoulli):
+    """Half the work: TFP's own takes softplus(l) and softplus(-l)."""
+
+    def _log_prob(self, event):
+        # x log p + (1 - x) log(1 - p) = x l - softplus(l)
+        return event * self.logits - tf.nn.softplus(self.logits)
+
+
+def _by_row(distribution, parameter, row_axes):
     return tfd.Independent(
-        distribution, reinterpreted_batch_ndims=parameter.shape.rank - 1
+        distribution, reinterpreted_batch_ndims=parameter.shape.rank - row_axes
     )

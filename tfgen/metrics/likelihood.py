@@ -3,13 +3,16 @@
 For a model with posterior q(z | x), prior p(z) and likelihood p(x | z):
 
     elbo        E_q log p(x | z) - KL(q(z | x) || p(z)), one draw a row
-    rate        KL(q(z | x) || p(z))        distortion  -E_q log p(x | z)
+    rate        KL(q(z | x) || p(z)); a draw of log q - log p where the model has no
+                closed form         distortion  -E_q log p(x | z)
+    kl_by_latent    the rate of each latent, or of each layer where latents are coupled
     iwae        log 1/k sum_i p(x, z_i) / q(z_i | x), in expectation between the
                 ELBO (k = 1) and log p(x), rising with k
     bits_per_dim    -iwae / (number of values of x * log 2), in units of 8-bit levels
-    active_units    latents whose Var_x E_q[z] exceeds 0.01
+    active_units    latents whose Var_x E_q[z] exceeds 0.01, in all layers
+    active_units_by_layer   likewise; the layer next to the data first
 
-All are nats per row, averaged over rows, except the last two. Noise is a function of
+All are nats per row, averaged over rows, except bits and units. Noise is a function of
 (seed, row, draw), so a number does not depend on how rows are batched.
 
 Sources: Kingma and Welling 2014 (arXiv 1312.6114); Burda, Grosse and Salakhutdinov
@@ -23,19 +26,22 @@ import tensorflow as tf
 
 from tfgen.core import noise
 from tfgen.core.errors import BadInput
-from tfgen.losses import divergences
+from tfgen.losses import health
 from tfgen.metrics.moments import Estimate
 
-METRICS = ("elbo", "rate", "distortion", "iwae", "bits_per_dim", "active_units")
-ACTIVE_VARIANCE = 0.01
-_NEEDED = ("posterior", "likelihood", "prior", "log_weights")
+BOUNDS = ("iwae", "bits_per_dim")
+UNITS = ("active_units", "active_units_by_layer")
+METRICS = ("elbo", "rate", "distortion", "kl_by_latent", *BOUNDS, *UNITS)
+DRAWS = 10  # of z in one pass of the networks
+MEAN_DRAWS = 50  # that average a posterior mean which depends on layers below it
+_NEEDED = ("terms", "log_weights")
 
 
 def is_measurable(model):
     """Return whether `model` has what these metrics call.
 
-    That is `posterior(images)`, `likelihood(z)`, `prior`, `log_weights(images,
-    epsilon)` with epsilon `[rows, config.latent_size]`.
+    That is `terms(images, epsilon)` and `log_weights(images, epsilon)` of `VAE`, with
+    epsilon `[draws, rows, config.latent_size]`.
     """
     return all(hasattr(model, name) for name in _NEEDED)
 
@@ -43,7 +49,7 @@ def is_measurable(model):
 def observed(model, images, seed, first_row=0):
     """Return what the model's likelihood sees of grey `images`.
 
-    With `config.pixels == "binarised"`, one draw from Bernoulli(images) that is the
+    With binarised `config.pixels`, one draw from Bernoulli(images) that is the
     same for every metric and every draw of z; else the images.
 
     Args:
@@ -52,7 +58,7 @@ def observed(model, images, seed, first_row=0):
         seed: Of the draw.
         first_row: Number of the first row in the split.
     """
-    if getattr(model.config, "pixels", "grey") != "binarised":
+    if getattr(model.config, "pixels", "grey") == "grey":
         return images
     rows, *shape = images.shape
     draw = noise.uniform(seed, 0, "evaluated pixels", rows, shape, first_row)
@@ -62,7 +68,7 @@ def observed(model, images, seed, first_row=0):
 def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=500, progress=None):
     """Measure some of `METRICS`.
 
-    Memory does not grow with `k`: draws are added up one by one.
+    Memory does not grow with `k`: draws are added up, `DRAWS` at a time.
 
     Args:
         model: A model as `is_measurable` wants.
@@ -75,7 +81,7 @@ def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=500, progress
 
     Returns:
         {metric: Estimate}; errors are standard errors of the mean over rows, None
-        for active_units.
+        for active units. A metric by latent or layer has lists.
 
     Raises:
         BadInput: An unknown metric, no images, or k below 1.
@@ -85,64 +91,95 @@ def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=500, progress
         raise BadInput(f"metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
     if not len(images) or k < 1:
         raise BadInput(f"{len(images)} images and k={k}: both must be at least 1")
-    wants_bound = bool({"iwae", "bits_per_dim"} & set(metrics))
-    wants_parts = bool(set(metrics) - {"iwae", "bits_per_dim"})
-    passes = -(-len(images) // rows) * (wants_parts + k * wants_bound)
+    wanted = set(metrics)
+    wants_parts = bool(wanted - {*BOUNDS, *UNITS})
+    wants_bound, wants_units = bool(wanted & {*BOUNDS}), bool(wanted & {*UNITS})
+    passes = -(-len(images) // rows) * (wants_parts + wants_units + k * wants_bound)
     count = _Counter(progress, passes)
-    parts, log_weights = _compiled(model)
+    parts, means, bound = _compiled(model, seed)
     found = {}
     for first in range(0, len(images), rows):
         x = tf.convert_to_tensor(images[first : first + rows], tf.float32)
         x = observed(model, x, seed, first)
-        latents = [x.shape[0], [model.config.latent_size]]
         if wants_parts:
-            epsilon = noise.normal(seed, 0, "evaluated elbo", *latents, first)
-            for name, value in parts(x, epsilon).items():
+            for name, value in parts(x, first).items():
                 found.setdefault(name, []).append(value.numpy())
-            count.add()
+            count.add(1)
+        if wants_units:
+            found.setdefault("means", []).append(means(x, first).numpy())
+            count.add(1)
         if wants_bound:
             total = np.full([x.shape[0]], -np.inf)
-            for draw in range(k):
-                epsilon = noise.normal(seed, draw, "evaluated iwae", *latents, first)
-                drawn = log_weights(x, epsilon).numpy().astype(np.float64)
-                total = np.logaddexp(total, drawn)
-                count.add()
+            for draw in range(0, k, DRAWS):
+                draws = min(DRAWS, k - draw)
+                drawn = bound(x, tf.constant(first), tf.constant(draw), draws)
+                total = np.logaddexp(total, drawn.numpy().astype(np.float64))
+                count.add(draws)
             found.setdefault("iwae", []).append(total - math.log(k))
     return _summary(model, {n: np.concatenate(v) for n, v in found.items()}, metrics)
 
 
-def _compiled(model):
-    """Return graphs of (x, epsilon): the ELBO's parts by row, the log weights."""
+def _compiled(model, seed):
+    """Return graphs: the ELBO's parts by row, posterior means, sums of weights.
 
-    def parts(x, epsilon):
-        posterior = model.posterior(x)
-        z = posterior.bijector.forward(epsilon)
-        return {
-            "rate": divergences.kl(posterior, model.prior),
-            "distortion": -model.likelihood(z).log_prob(x),
-            "means": posterior.mean(),
-        }
+    Noise is drawn outside what XLA compiles: inside, the same key gives other numbers.
+    """
 
-    return (
-        tf.function(
-            function, jit_compile=model.xla, autograph=False, reduce_retracing=0
-        )
-        for function in (parts, model.log_weights)
-    )
+    def compiled(function):
+        return tf.function(function, jit_compile=model.xla, autograph=False)
+
+    def draw(x, purpose, first_draw, draws, first_row):
+        latents = [x.shape[0], [model.config.latent_size]]
+        drawn = [
+            noise.normal(seed, first_draw + number, purpose, *latents, first_row)
+            for number in range(draws)
+        ]
+        return tf.stack(drawn)
+
+    def parts_of(x, epsilon):
+        log_likelihood, rates, _ = model.terms(x, epsilon[0])
+        by_latent = {"rate": tf.reduce_sum(rates, axis=-1), "kl_by_latent": rates}
+        return {"distortion": -log_likelihood, **by_latent}
+
+    def means_of(x, epsilon):
+        means = model.terms(x, epsilon)[2]
+        return means if means.shape.rank == 2 else tf.reduce_mean(means, axis=0)
+
+    def bound_of(x, epsilon):
+        return tf.reduce_logsumexp(model.log_weights(x, epsilon), axis=0)
+
+    parts_of, means_of, bound_of = map(compiled, (parts_of, means_of, bound_of))
+
+    def parts(x, first):
+        return parts_of(x, draw(x, "evaluated elbo", 0, 1, first))
+
+    def means(x, first):
+        return means_of(x, draw(x, "evaluated means", 0, MEAN_DRAWS, first))
+
+    @tf.function(autograph=False)
+    def bound(x, first, first_draw, draws):
+        return bound_of(x, draw(x, "evaluated iwae", first_draw, draws, first))
+
+    return parts, means, bound
 
 
 def _summary(model, found, metrics):
-    by_row = {}
+    by_row = dict(found)
     if "rate" in found:
-        by_row = {"rate": found["rate"], "distortion": found["distortion"]}
         by_row["elbo"] = -found["distortion"].astype(np.float64) - found["rate"]
     if "iwae" in found:
-        by_row["iwae"] = found["iwae"]
         by_row["bits_per_dim"] = bits_per_dim(model, found["iwae"])
     estimates = {}
     for name in metrics:
         if name == "active_units":
             estimates[name] = Estimate(active_units(found["means"]))
+        elif name == "active_units_by_layer":
+            sizes = getattr(model, "layer_sizes", (found["means"].shape[1],))
+            layers = np.split(found["means"], np.cumsum(sizes)[:-1], axis=1)
+            estimates[name] = Estimate([active_units(means) for means in layers])
+        elif name == "kl_by_latent":
+            each = [mean_and_error(column) for column in by_row[name].T]
+            estimates[name] = Estimate([e.value for e in each], [e.error for e in each])
         else:
             estimates[name] = mean_and_error(by_row[name])
     return estimates
@@ -166,12 +203,13 @@ def bits_per_dim(model, log_likelihood):
 
 
 def active_units(means):
-    """Return how many latents have Var_x E_q[z | x] above `ACTIVE_VARIANCE`.
+    """Return how many latents have Var_x E_q[z | x] above `health.ACTIVE_VARIANCE`.
 
     Args:
         means: Posterior means `[rows, latent_size]`.
     """
-    return int(np.sum(np.var(means.astype(np.float64), axis=0) > ACTIVE_VARIANCE))
+    variances = np.var(means.astype(np.float64), axis=0)
+    return int(np.sum(variances > health.ACTIVE_VARIANCE))
 
 
 def mean_and_error(values):
@@ -185,7 +223,7 @@ class _Counter:
     def __init__(self, progress, total):
         self.progress, self.total, self.done = progress, total, 0
 
-    def add(self):
-        self.done += 1
+    def add(self, passes):
+        self.done += passes
         if self.progress:
             self.progress(self.done, self.total)

@@ -1,51 +1,60 @@
-"""Variational auto-encoder (Kingma and Welling 2014).
+"""Variational auto-encoder (Kingma and Welling 2014) and its importance-weighted form.
 
     log p(x) >= ELBO = E_q(z|x) log p(x | z) - KL(q(z | x) || p(z))
 
-p(z) = N(0, I), q(z | x) = N(mean(x), diag sigma^2(x)); the loss is -ELBO by the
-second estimator of the paper (eq. 10): analytic KL, reconstruction by one draw
-z = mean + sigma * epsilon. The likelihood p(x | z) is Bernoulli, Gaussian with
-learned variance, or the fixed N(f(z), c I).
+p(z) = N(0, I), q(z | x) = N(mean(x), diag sigma^2(x)), z = mean + sigma * epsilon.
+Likelihoods p(x | z): `models.latent`. Three classes differ in what they descend:
+
+    vae               the paper's second estimator (eq. 10): analytic KL
+    vae_monte_carlo   its first (eq. 6): log p(x, z) - log q(z | x) at the draws
+    iwae              log 1/k sum_i p(x, z_i) / q(z_i | x)
+                      (Burda, Grosse and Salakhutdinov 2016, eq. 8)
+
+The first two may weigh the KL: beta (Higgins et al. 2017), a warm-up of it from 0
+(Sonderby et al. 2016), free bits (Kingma et al. 2016). Whatever is descended, `elbo`
+is reported with weight 1.
 
 All quantities are nats per image: pixels and latents are summed, rows averaged.
 Departures: Adam and Glorot initialisation instead of Adagrad and N(0, 0.01); the
-weight prior of the paper's full objective is left out.
+weight prior of the paper's full objective is left out; the output bias does not
+start at the data's log-odds as in Burda's code.
 
-Rows are independent, so N replicas of B rows equal one device with N * B rows.
+Rows are independent, so N replicas of B rows equal one device with N * B rows, except
+with free bits, whose maximum is over the means of a replica's rows.
 """
 
 import dataclasses
 
-import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfgen.core import noise
-from tfgen.core.config import Config, option
+from tfgen.core.config import option
 from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
-from tfgen.losses import divergences, likelihoods
-from tfgen.networks import dense
-
-tfd = tfp.distributions
+from tfgen.losses import divergences, health
+from tfgen.models import latent
 
 
 @dataclasses.dataclass(frozen=True)
-class VAEConfig(Config):
+class VAEConfig(latent.CodeConfig):
     """The defaults are the paper's MNIST experiment with 20 latents."""
 
-    latent_size: int = option(20, "length of z", at_least=1)
-    hidden: tuple[int, ...] = option((500,), "units of the hidden layers")
-    activation: str = option("tanh", "of them", choices=("tanh", "relu", "softplus"))
-    likelihood: str = option(
-        "bernoulli", "p(x | z)", choices=("bernoulli", "gaussian", "fixed_gaussian")
+    samples: int = option(1, "draws of z a row (L)", at_least=1)
+    beta: float = option(1.0, "weight of the KL", above=0)
+    warmup_steps: int = option(0, "of the KL's weight from 0 to beta", at_least=0)
+    free_bits: float = option(
+        0.0, "nats a latent that cost nothing more, 0 = off", at_least=0
     )
-    variance: float = option(1.0, "c of N(f(z), c I), pixels in [0, 1]", above=0)
-    pixels: str = option(
-        "grey",
-        "grey: as they are; binarised: drawn anew from Bernoulli(grey) at each use",
-        choices=("grey", "binarised"),
-    )
-    learning_rate: float = option(1e-3, "Adam", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class IWAEConfig(latent.CodeConfig):
+    """The defaults are the one-layer network of Burda et al. with k = 5."""
+
+    latent_size: int = option(50, "length of z", at_least=1)
+    hidden: tuple[int, ...] = option((200, 200), "units of dense hidden layers")
+    pixels: str = latent.pixels_option("binarised")
+    adam_epsilon: float = option(1e-4, "of Adam", above=0)
+    samples: int = option(5, "draws of z a row (k)", at_least=1)
 
 
 class VAE(GenerativeModel):
@@ -57,97 +66,134 @@ class VAE(GenerativeModel):
         encoder: images -> [mean, log sigma^2], each `[rows, latent_size]`.
         decoder: z -> the likelihood's parameters, each like the images: Bernoulli
             logits; a mean through a sigmoid and log sigma^2; or the mean alone.
+        **others: Further networks of a subclass, by name.
     """
 
     Config = VAEConfig
     PRESETS = {
         "paper": {},
         "small": {"hidden": (400,), "activation": "relu"},
-        "tiny": {"hidden": (16,), "latent_size": 4},
+        "tiny": {"hidden": (16,), "latent_size": 4, "channels": 4},
     }
     monitor = ("elbo", "max")
     xla_on_cpu = True
+    whole_steps = True
+    has_alarms = True
 
-    def __init__(self, config, spec, encoder, decoder):
-        super().__init__(config, spec, encoder=encoder, decoder=decoder)
-        zeros = tf.zeros([config.latent_size])
-        self.prior = tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
+    def __init__(self, config, spec, encoder, decoder, **others):
+        super().__init__(config, spec, encoder=encoder, decoder=decoder, **others)
+        self.prior = latent.standard_normal(config.latent_size)
 
     @classmethod
     def create(cls, config, spec):
         """Build encoder and decoder for the images of `spec`."""
         spec = spec.for_images("vae", low=0.0, high=1.0)
-        shape, latent = spec.image.shape, [config.latent_size]
-        outputs = [shape] * (2 if config.likelihood == "gaussian" else 1)
-        activation = config.activation
         return cls(
-            config,
-            spec,
-            dense.mlp(shape, [latent] * 2, config.hidden, activation, name="encoder"),
-            dense.mlp(latent, outputs, config.hidden[::-1], activation, name="decoder"),
+            config, spec, *latent.code_networks(config, spec.image.shape, heads=2)
         )
 
     def default_optimizers(self):
-        """Adam for both networks together."""
-        return {"optimizer": keras.optimizers.Adam(self.config.learning_rate)}
+        """Adam for all networks together."""
+        return {"optimizer": latent.adam(self.config)}
 
     def train_step(self, batch):
-        """One descent of -ELBO."""
-        images = self.observe(batch["image"])
-        epsilon = self.noise("epsilon", images.shape[0], [self.config.latent_size])
+        """One descent of the loss."""
         _, parts = self.descend(
             self.loss_and_parts,
-            (self.encoder, self.decoder),
+            tuple(self.networks.values()),
             self.optimizer,
-            images,
-            epsilon,
+            *self.loss_inputs(batch),
         )
         return self.track(**parts)
 
     def test_step(self, batch):
-        """Return the ELBO and its parts on held-out images."""
-        images = self.observe(batch["image"])
-        epsilon = self.noise("epsilon", images.shape[0], [self.config.latent_size])
-        _, parts = self.loss_and_parts(images, epsilon)
+        """Return the bound and its parts on held-out images."""
+        _, parts = self.loss_and_parts(*self.loss_inputs(batch))
         return self.track(**parts)
 
-    def loss_and_parts(self, images, epsilon):
-        """Return -ELBO and {elbo, log_likelihood, kl}, means over rows, nats."""
+    def loss_inputs(self, batch):
+        """Return images, noise as `loss_and_parts` wants it, the KL's weight."""
+        images = latent.observe(self, batch)
+        rows, config = images.shape[0], self.config
+        draws = [config.samples] if config.samples > 1 else []
+        epsilon = self.noise("epsilon", rows, [*draws, config.latent_size])
+        weight = config.beta
+        if config.warmup_steps:
+            done = tf.cast(self.step.value, tf.float32)
+            weight *= tf.minimum(1.0, done / config.warmup_steps)
+        return images, epsilon, tf.fill([rows], weight)
+
+    def loss_and_parts(self, images, epsilon, kl_weight=1.0):
+        """Return -(log_likelihood - kl_weight * kl), its parts; means over rows, nats.
+
+        Args:
+            images: `[rows, h, w, c]`.
+            epsilon: `[rows, latent_size]`, or `[rows, samples, latent_size]`.
+            kl_weight: A number, or it for each row.
+        """
+        log_likelihood, rates, means = self.terms(images, latent.draws_first(epsilon))
+        log_likelihood = tf.reduce_mean(log_likelihood)
+        rates = tf.reduce_mean(rates, axis=list(range(rates.shape.rank - 1)))
+        kl = charged = tf.reduce_sum(rates)
+        if self.config.free_bits:
+            charged = divergences.free_bits(rates, self.config.free_bits)
+        parts = {
+            "elbo": log_likelihood - kl,
+            "log_likelihood": log_likelihood,
+            "kl": kl,
+            **self.layer_parts(rates, means),
+        }
+        return tf.reduce_mean(kl_weight) * charged - log_likelihood, parts
+
+    def layer_parts(self, rates, means):
+        """Return what is reported of the code: mean rates `[latents]`, means."""
+        return {"health/active_units": health.active_units(means)}
+
+    def terms(self, images, epsilon):
+        """Return log p(x | z), the latents' rates and the posterior's means.
+
+        Args:
+            images: `[rows, h, w, c]`.
+            epsilon: Noise of z, `[..., rows, latent_size]`.
+
+        Returns:
+            log-likelihood `[..., rows]`; rates, whose sum is what a row's code costs,
+            `[..., rows, latent_size]`; means `[..., rows, latent_size]`. All in nats.
+        """
         posterior = self.posterior(images)
         # Written through the bijector so that epsilon is an argument, not drawn here.
         z = posterior.bijector.forward(epsilon)
-        log_likelihood = tf.reduce_mean(self.likelihood(z).log_prob(images))
-        kl = tf.reduce_mean(divergences.kl(posterior, self.prior))
-        elbo = log_likelihood - kl
-        return -elbo, {"elbo": elbo, "log_likelihood": log_likelihood, "kl": kl}
+        log_likelihood = self.likelihood(z).log_prob(images)
+        return log_likelihood, self.rates(posterior, z), posterior.mean()
 
-    def observe(self, images):
-        """Return what the likelihood sees: grey images, or a fresh binarisation."""
-        if self.config.pixels == "grey":
-            return images
-        draw = self.noise("pixels", images.shape[0], images.shape[1:], kind="uniform")
-        return tf.cast(draw < images, tf.float32)
+    def rates(self, posterior, z):
+        """Return KL(q_j || p_j) of each latent, `[rows, latent_size]`."""
+        return divergences.kl_by_latent(posterior, self.prior)
+
+    @property
+    def layer_sizes(self):
+        """Latents of each stochastic layer, the one next to the data first."""
+        return (self.config.latent_size,)
 
     def posterior(self, images):
         """Return q(z | images), a TFP distribution over `[rows, latent_size]`."""
-        mean, log_variance = self.encoder(images)
-        return tfd.MultivariateNormalDiag(mean, tf.exp(0.5 * log_variance))
+        return latent.diagonal(self.encoder(images))
 
     def likelihood(self, z):
-        """Return p(x | z), a TFP distribution over images."""
-        parameters = self.decoder(z)
-        if self.config.likelihood == "bernoulli":
-            return likelihoods.bernoulli(parameters)
-        if self.config.likelihood == "gaussian":
-            mean, log_variance = parameters
-            return likelihoods.gaussian(tf.sigmoid(mean), log_variance)
-        return likelihoods.fixed_gaussian(parameters, self.config.variance)
+        """Return p(x | z), a TFP distribution over images; z `[..., rows, size]`."""
+        z = tf.convert_to_tensor(z)
+        parameters = latent.by_rows(self.decoder, z)
+        return latent.pixel_distribution(self.config, parameters, z.shape.rank - 1)
 
     def log_weights(self, images, epsilon):
-        """Return log p(x, z) - log q(z | x) at z of noise epsilon, `[rows]`, nats.
+        """Return log p(x, z) - log q(z | x) at z of noise epsilon, `[..., rows]`, nats.
 
         Its mean is the paper's first estimator of the ELBO (eq. 6), and
         `importance_weighted_bound` of k of them is the IWAE bound.
+
+        Args:
+            images: `[rows, h, w, c]`.
+            epsilon: `[..., rows, latent_size]`.
         """
         posterior = self.posterior(images)
         z = posterior.bijector.forward(epsilon)
@@ -157,7 +203,7 @@ class VAE(GenerativeModel):
     def log_prob(self, images, samples=100):
         """Return the IWAE bound of log p(x), `[rows]`, nats, with fixed noise.
 
-        Images are taken as they come: with `pixels=binarised` give binary ones.
+        Images are taken as they come: with binarised `pixels` give binary ones.
         """
         rows = tf.shape(images)[0]
 
@@ -206,3 +252,46 @@ class VAE(GenerativeModel):
             "reconstruct": (self.reconstruct, [images]),
             "log_prob": (self.log_prob, [images]),
         }
+
+
+class MonteCarloVAE(VAE):
+    """Estimator A: every term of the bound at the draws.
+
+    Where q is the exact posterior every draw gives log p(x); elsewhere its variance is
+    usually above estimator B's.
+    """
+
+    def rates(self, posterior, z):
+        """Return log q_j(z_j) - log p_j(z_j) of each latent, `[..., rows, size]`."""
+        return divergences.log_ratio_by_latent(posterior, self.prior, z)
+
+
+class IWAE(VAE):
+    """k draws, one bound. One step: one descent of -log 1/k sum_i w_i.
+
+    Autodiff of the bound weighs each draw's gradient by its normalised weight, as
+    published. Its `elbo` is the mean of the log weights, so k = 1 is `vae_monte_carlo`.
+    """
+
+    Config = IWAEConfig
+    PRESETS = {
+        "paper": {},
+        "small": {"hidden": (200,), "activation": "relu"},
+        "tiny": {"hidden": (16,), "latent_size": 4, "channels": 4, "samples": 3},
+    }
+    rates = MonteCarloVAE.rates
+
+    def loss_inputs(self, batch):
+        """Return images and noise `[rows, samples, latent_size]`."""
+        images = latent.observe(self, batch)
+        shape = [self.config.samples, self.config.latent_size]
+        return images, self.noise("epsilon", images.shape[0], shape)
+
+    def loss_and_parts(self, images, epsilon):
+        """Return -bound and {iwae, elbo, ...}, means over rows, nats."""
+        log_likelihood, rates, means = self.terms(images, latent.draws_first(epsilon))
+        log_weights = log_likelihood - tf.reduce_sum(rates, axis=-1)
+        bound = tf.reduce_mean(divergences.importance_weighted_bound(log_weights))
+        mean_rates = tf.reduce_mean(rates, axis=[0, 1])
+        parts = {"iwae": bound, "elbo": tf.reduce_mean(log_weights)}
+        return -bound, parts | self.layer_parts(mean_rates, means)

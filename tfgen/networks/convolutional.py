@@ -1,10 +1,12 @@
-"""Convolutional generator and critic for images of any size, DCGAN's shape.
+"""Convolutional networks for square images of any size, DCGAN's shape.
 
 Sizes are halved, rounding up, until at most 4: 64 -> 32 -> 16 -> 8 -> 4, and
 28 -> 14 -> 7 -> 4. Going up, a doubling that overshoots (8 for 7) is cropped, as
 in the published MNIST network of Gulrajani et al. 2017. Channels double with each
 halving.
 """
+
+import math
 
 import keras
 
@@ -95,6 +97,50 @@ def critic(
     x = keras.layers.Flatten()(x)
     scores = affine(1, dtype="float32", **layer())(x)
     return keras.Model(images, scores, name=name)
+
+
+def encoder(image_shape, out_shapes, channels, *, kernel, activation, name):
+    """Return images `[rows, h, w, c]` -> `[rows, *out_shapes[i]]`, linear heads.
+
+    Strided convolutions, as of `critic` but with any activation, then one dense layer
+    a head. The network returns a list when there are several.
+    """
+    sizes = _halvings(image_shape)
+    images = x = keras.Input(image_shape, name="images")
+    for depth in range(len(sizes) - 1):
+        x = keras.layers.Conv2D(
+            channels * 2**depth, kernel, 2, "same", activation=activation
+        )(x)
+    x = keras.layers.Flatten()(x)
+    heads = [
+        keras.layers.Reshape(shape, dtype="float32")(
+            keras.layers.Dense(math.prod(shape), dtype="float32")(x)
+        )
+        for shape in out_shapes
+    ]
+    return keras.Model(images, heads if len(heads) > 1 else heads[0], name=name)
+
+
+def decoder(latent_size, image_shape, outputs, channels, *, kernel, activation, name):
+    """Return z `[rows, latent_size]` -> `outputs` linear images of `image_shape`.
+
+    The mirror of `encoder`, with transposed convolutions; a list when there are
+    several outputs.
+    """
+    sizes = _halvings(image_shape)
+    width = channels * 2 ** (len(sizes) - 2)
+    z = keras.Input([latent_size], name="z")
+    x = keras.layers.Dense(sizes[-1] ** 2 * width, activation)(z)
+    x = keras.layers.Reshape([sizes[-1], sizes[-1], width])(x)
+    for size in reversed(sizes[1:-1]):
+        width //= 2
+        x = _double(x, width, kernel, size, dict)
+        x = keras.layers.Activation(activation)(x)
+    heads = []
+    for _ in range(outputs):
+        image = _double(x, image_shape[-1], kernel, sizes[0], dict)
+        heads.append(keras.layers.Activation("linear", dtype="float32")(image))
+    return keras.Model(z, heads if len(heads) > 1 else heads[0], name=name)
 
 
 def _layer(norm, initializer):

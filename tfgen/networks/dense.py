@@ -17,6 +17,7 @@ def mlp(
     name,
     output=None,
     initializer="glorot_uniform",
+    norm="none",
 ):
     """Return a network `[rows, *in_shape] -> [rows, *out_shapes[i]]`.
 
@@ -29,12 +30,18 @@ def mlp(
         name: The network's name.
         output: Activation of the last layer; none: linear.
         initializer: Of every kernel.
+        norm: "layer": layer normalisation before each hidden activation; or "none".
     """
     inputs = x = keras.Input(in_shape)
     if len(in_shape) > 1:
         x = keras.layers.Flatten()(x)
     for width in hidden:
-        x = keras.layers.Dense(width, activation, **_kernel(initializer))(x)
+        if norm == "layer":
+            x = keras.layers.Dense(width, **_kernel(initializer))(x)
+            x = keras.layers.LayerNormalization(epsilon=1e-5)(x)
+            x = keras.layers.Activation(activation)(x)
+        else:
+            x = keras.layers.Dense(width, activation, **_kernel(initializer))(x)
     outputs = []
     for shape in out_shapes:
         head = keras.layers.Dense(

@@ -1,0 +1,82 @@
+"""What the likelihood models reach on MNIST in a few epochs."""
+
+import numpy as np
+import pytest
+
+import tfgen
+from tfgen import models
+from tfgen.metrics import likelihood
+
+pytestmark = pytest.mark.slow
+EPOCH = 600  # steps of 100
+
+
+@pytest.fixture(scope="module")
+def mnist(shared_data):
+    return tfgen.data.load("mnist", batch=100, data_dir=str(shared_data / "tfds"))
+
+
+@pytest.fixture(scope="module")
+def held_out(mnist):
+    images = mnist.test.arrays["image"]
+    rows = np.sort(np.random.default_rng(0).permutation(len(images))[:1000])
+    return np.float32(images[rows]) / 255
+
+
+def trained(mnist, name, epochs, **hparams):
+    model = models.build(
+        name,
+        "paper",
+        spec=mnist.spec,
+        hparams=hparams,
+        xla="on",
+        steps_per_execution=100,
+        log_every=EPOCH,
+    )
+    model.fit(mnist.train, steps_per_epoch=epochs * EPOCH, verbose=0)
+    return model
+
+
+def test_the_paper_s_network_in_five_epochs(mnist):
+    model = trained(mnist, "vae", 5)
+    images = np.float32(mnist.test.arrays["image"]) / 255
+    found = likelihood.measure(model, images, ["elbo", "active_units"])
+    assert found["elbo"].value > -115
+    heavy = trained(mnist, "vae", 1, beta=20.0)
+    units = likelihood.measure(heavy, images, ["active_units"])["active_units"]
+    assert units.value < found["active_units"].value
+
+
+def test_bounds_rise_with_their_draws(mnist, held_out):
+    model = trained(mnist, "vae", 2, pixels="binarised")
+    bounds = [
+        likelihood.measure(model, held_out[:500], ["iwae"], k=k)["iwae"].value
+        for k in (1, 5, 50, 500)
+    ]
+    assert bounds == sorted(bounds)
+
+
+def test_layers_and_draws_help(mnist, held_out):
+    own = {"learning_rate": 1e-3}
+    found = {}
+    for name, model in {
+        "two layers": trained(mnist, "hierarchical_vae", 8, **own),
+        "k = 5": trained(mnist, "hierarchical_iwae", 8, **own),
+        "one layer": trained(
+            mnist,
+            "vae",
+            8,
+            latent_size=50,
+            hidden=(200, 200),
+            pixels="binarised",
+            adam_epsilon=1e-4,
+        ),
+    }.items():
+        metrics = ["iwae", "active_units_by_layer"]
+        found[name] = likelihood.measure(model, held_out, metrics, k=100)
+    nll = {name: -numbers["iwae"].value for name, numbers in found.items()}
+    units = {name: n["active_units_by_layer"].value for name, n in found.items()}
+    print(nll, units)
+    assert nll["k = 5"] <= nll["two layers"] + 0.3
+    assert nll["two layers"] <= nll["one layer"] + 0.5
+    assert 0 < units["two layers"][1] < 20
