@@ -48,6 +48,16 @@ def test_a_later_fit_goes_on():
     assert checkpoint.digest(whole) == checkpoint.digest(parts)
 
 
+def test_executions_may_become_longer():
+    # Graphs of the first training function are not shared: they gave no gradients.
+    one = trained(harness.TOY, 8, 1)
+    longer = trained(harness.TOY, 4, 1)
+    longer.steps_per_execution = 4
+    longer.make_train_function(force=True)
+    harness.train(longer, 4)
+    assert checkpoint.digest(one) == checkpoint.digest(longer)
+
+
 def test_logs_are_those_of_the_last_step():
     logs = [
         harness.build("vae", xla=True, steps_per_execution=n).fit(

@@ -94,6 +94,25 @@ def test_elbo_is_rate_and_distortion():
     assert abs(found["elbo"].value - log_p.mean()) < 4 * found["elbo"].error
 
 
+def test_rates_and_units_are_given_in_parts():
+    model = Linear()
+    x, _ = model.data(200)
+    found = likelihood.measure(model, x)
+    # KL(N(m, v) || N(0, 1)) = (m^2 + v - 1 - log v) / 2, of each latent.
+    d = np.sum(model.W**2, axis=0)
+    mean, v = x @ (model.W / (d + VARIANCE)), VARIANCE / (d + VARIANCE)
+    rates = 0.5 * (mean**2 + v - 1 - np.log(v))
+    np.testing.assert_allclose(
+        found["kl_by_latent"].value, rates.mean(axis=0), rtol=1e-4
+    )
+    errors = rates.std(axis=0, ddof=1) / 200**0.5
+    np.testing.assert_allclose(found["kl_by_latent"].error, errors, rtol=1e-4)
+    assert found["active_units_by_layer"].value == [found["active_units"].value]
+    model.layer_sizes = (1, 1)
+    units = likelihood.measure(model, x, ["active_units_by_layer"])
+    assert units["active_units_by_layer"].value == [1, 1]
+
+
 def test_bounds_rise_with_k_to_log_p():
     model = Linear(widen=2.5)
     x, log_p = model.data(400)

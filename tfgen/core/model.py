@@ -157,6 +157,12 @@ class GenerativeModel(Trainer):
             self.separate_seeds(1)
             self._seeds_separated = True
 
+    def make_train_function(self, force=False):
+        """Build the function `fit` calls; one that is built anew shares no graphs."""
+        if force:
+            self._functions, self._programs = {}, {}
+        super().make_train_function(force)
+
     def _check_scope(self, name, optimizer):
         extended = self.distribute_strategy.extended
         for variable in optimizer.variables:
