@@ -34,9 +34,28 @@ class Trainer(keras.Model):
         self._adapt = lambda batch: batch
         self._tracing = threading.local()  # replicas are traced in threads
         # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
+        # Stage -> names of the flags its step returns, and flags not yet looked at.
         self._host = types.SimpleNamespace(
-            guarded=(), nonfinite=[], steps_run=0, log_every=1
+            guarded={}, nonfinite={}, steps_run=0, log_every=1
         )
+
+    def stages(self):
+        """Return {stage: steps}: the parts of a training, in order.
+
+        Steps of stage `name` are `<name>_step(batch)`; the last stage has no end
+        (None). Which one a step belongs to is a function of its number alone, so a
+        resumed run need not know where it was cut.
+        """
+        return {"train": None}
+
+    def stage_of(self, step):
+        """Return (stage that step number `step` belongs to, step after its last)."""
+        end = 0
+        for name, steps in self.stages().items():
+            end = None if steps is None else end + steps
+            if end is None or step < end:
+                return name, end
+        raise ValueError(f"the last of the stages {self.stages()} must not end")
 
     def feed_from(self, source):
         """Accept raw batches of `source`; returns what is done to them, in words."""
@@ -48,13 +67,13 @@ class Trainer(keras.Model):
 
         None if there was none. Waits for the device; steps count from 0.
         """
-        if not self._host.nonfinite:
-            return None
-        first = np.min([steps.numpy() for steps in self._host.nonfinite], axis=0)
+        found = []
+        for stage, flags in self._host.nonfinite.items():
+            first = np.min([steps.numpy() for steps in flags], axis=0)
+            found += zip(first.tolist(), self._host.guarded[stage], strict=True)
         self._host.nonfinite.clear()
         # Of several in one step, the first update: it has broken the others.
-        found = zip(first.tolist(), self._host.guarded, strict=True)
-        step, name = min(found, key=lambda pair: pair[0])
+        step, name = min(found, key=lambda pair: pair[0], default=(tf.int64.max, ""))
         return None if step == tf.int64.max else (step, name)
 
     @property
@@ -112,19 +131,42 @@ class Trainer(keras.Model):
         """Build the function `fit` calls: `steps_per_execution` steps, then logs."""
         if self.train_function is not None and not force:
             return
+        host, length, functions = self._host, self.steps_per_execution, {}
+
+        def train_function(iterator):
+            stage, end = self.stage_of(host.steps_run)
+            if end is not None and host.steps_run + length > end:
+                raise ValueError(
+                    f"{length} steps from {host.steps_run} on reach over step {end}, "
+                    f"the end of stage {stage!r}"
+                )
+            if stage not in functions:
+                functions[stage] = self._execution(stage)
+            logs, nonfinite = functions[stage](iterator)
+            flags = host.nonfinite.setdefault(stage, [])
+            flags.append(nonfinite)
+            if len(flags) == 1000:  # nobody asks: keep what they say
+                flags[:] = [tf.reduce_min(tf.stack(flags), axis=0)]
+            host.steps_run += length
+            return logs if host.steps_run % host.log_every < length else {}
+
+        self.train_function = train_function
+
+    def _execution(self, stage):
+        """Return the graph of `steps_per_execution` steps of a stage."""
         names = []
 
         def replica_step(batch):
             self._begin(lambda: self.step.value)
             before = self._snapshot() if self.undo_nonfinite else ()
-            logs = self.train_step(self._adapt(batch))
+            logs = getattr(self, f"{stage}_step")(self._adapt(batch))
             health = self._tracing.health.items()
             logs = {**logs, **{f"health/{name}": value for name, value in health}}
             flags = self._tracing.finite
             finite = tf.stack([tf.cast(flag, tf.float32) for flag in flags.values()])
             self._restore_unless_finite(before, finite)
             self.step.assign_add(1)
-            names[:], self._host.guarded = logs, tuple(flags)
+            names[:], self._host.guarded[stage] = logs, tuple(flags)
             return tf.stack(list(logs.values())), finite
 
         def step(iterator):
@@ -148,18 +190,7 @@ class Trainer(keras.Model):
                 )
             return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
 
-        run = self._graph(execution)
-        host, length = self._host, self.steps_per_execution
-
-        def train_function(iterator):
-            logs, nonfinite = run(iterator)
-            host.nonfinite.append(nonfinite)
-            if len(host.nonfinite) == 1000:  # nobody asks: keep what they say
-                host.nonfinite = [tf.reduce_min(tf.stack(host.nonfinite), axis=0)]
-            host.steps_run += length
-            return logs if host.steps_run % host.log_every < length else {}
-
-        self.train_function = train_function
+        return self._graph(execution)
 
     def make_test_function(self, force=False):
         """Build the function `evaluate` calls; its logs are means over all batches."""
