@@ -12,39 +12,46 @@ def is_measurable(model, pair):
     return hasattr(model, "classify") and hasattr(pair, "target")
 
 
-def measure(model, pair, rows=None):
-    """Return {metric: Estimate} on the target rows of a split, all of them.
+def measure(model, stream, rows=None):
+    """Return {metric: Estimate} of a classifier on labelled rows.
 
-    accuracy: of the adapted classifier. source_only_accuracy: of the one trained on
-    the source alone, where the model keeps it.
+    accuracy, cross_entropy: of the classifier, adapted where it is. For models that
+    keep it, source_only_accuracy: of the one trained on the source alone.
 
     Args:
         model: Has `classify` and perhaps `classify_source`.
-        pair: `PairStream` whose target has labels.
-        rows: {"image", "label"} as the model wants them; None: made from `pair`.
+        stream: The split, for messages; of two domains its target is measured.
+        rows: {"image", "label"} as the model wants them; None: the target's.
 
     Raises:
-        BadInput: The target's test rows have no labels.
+        BadInput: The rows have no labels.
     """
     from tfgen.metrics.classifier import label_agreement
 
+    stream = getattr(stream, "target", stream)
     if rows is None:
-        rows = held_out.domain(pair, model.spec, "target")
+        images = model.spec.replace(features={"image": model.spec.image})
+        rows = held_out.arrays(stream, images)
     if "label" not in rows:
-        raise BadInput(f"{pair.target.spec.name} has no labels to test against")
-    found = {}
-    for name, method in (
-        ("accuracy", "classify"),
-        ("source_only_accuracy", "classify_source"),
-    ):
-        if hasattr(model, method):
-            logits = by_parts(getattr(model, method), rows["image"], "logits")
-            found[name] = label_agreement(logits, rows["label"]).accuracy
+        raise BadInput(f"{stream.spec.name} has no labels to test against")
+    logits = by_parts(model.classify, rows["image"], "logits")
+    agreement = label_agreement(logits, rows["label"])
+    found = {name: getattr(agreement, name) for name in ("accuracy", "cross_entropy")}
+    if hasattr(model, "classify_source"):
+        logits = by_parts(model.classify_source, rows["image"], "logits")
+        agreement = label_agreement(logits, rows["label"])
+        found["source_only_accuracy"] = agreement.accuracy
     return found
 
 
 def by_parts(function, images, output):
-    """Return one output of an endpoint for images `[n, ...]`, some hundred at a time."""
+    """Return one output of an endpoint for images `[n, ...]`, some hundred at a time.
+
+    Args:
+        function: Returns a dict of tensors.
+        images: Array.
+        output: Name of the output.
+    """
     import tensorflow as tf
 
     graph = tf.function(function, autograph=False)

@@ -6,7 +6,9 @@ python -m launch.sample --saved_model=runs/digits/export --out=digits.png
 Modes: grid (independent samples); interpolate (a row a pair of latents); manifold
 (the plane of two latents, through the normal's quantiles); reconstruct (images above
 their reconstructions); classes (a row a class, the same latents in each); arithmetic
-(A - B + C on averaged latents). The last line on stdout is one JSON object.
+(A - B + C on averaged latents); of two domains: translate (image, translation and
+back), embedding (features before and after adaptation), confusion. The last line on
+stdout is one JSON object.
 """
 
 import os
@@ -18,7 +20,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import Workdir
 
-from . import common_flags, held_out, latents
+from . import common_flags, held_out, latents, sample_domains
 
 FLAGS = flags.FLAGS
 # What each mode asks of a model.
@@ -29,7 +31,11 @@ NEEDS = {
     "reconstruct": "reconstruct",
     "classes": "decode",
     "arithmetic": "decode",
+    "translate": "translate_ab",
+    "embedding": "classify",
+    "confusion": "classify",
 }
+FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
 MOST = 10_000  # images in a picture
 
 common_flags.define_run()
@@ -49,7 +55,9 @@ flags.DEFINE_string(
     None,
     "For arithmetic: images of the grid of --seed, as 0,3,5:1,2,9:4,6,7 for A:B:C.",
 )
-flags.DEFINE_string("input", None, "Data to reconstruct; none: the run's held-out.")
+flags.DEFINE_string(
+    "input", None, "Data to reconstruct or translate; none: the run's held-out."
+)
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
 flags.DEFINE_string("out", None, "PNG file; none: WORKDIR/samples/MODE.png.")
 
@@ -75,13 +83,18 @@ def main():
             f"--label={FLAGS.label} is not a class; valid: 0 to "
             f"{source.spec.num_classes - 1}"
         )
-    images, columns = globals()[f"_{FLAGS.mode}"](source)
-    write(out, images, columns, source.spec)
+    if FLAGS.mode in FIGURES:
+        draw = getattr(sample_domains, FLAGS.mode)
+        count = _whole(out, lambda path: draw(source, FLAGS, path))
+    else:
+        images, columns = globals()[f"_{FLAGS.mode}"](source)
+        write(out, images, columns, source.spec)
+        count = len(images)
     return {
         "model": source.name,
         "step": source.step,
         "mode": FLAGS.mode,
-        "images": len(images),
+        "images": count,
         "seed": FLAGS.seed,
         "out": str(out),
     }
@@ -167,6 +180,8 @@ class Source:
             valid.remove("manifold")
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
+        if "target" not in self.spec.features:
+            valid = [mode for mode in valid if mode not in FIGURES]
         return valid
 
     def images(self, endpoint, *inputs):
@@ -280,18 +295,29 @@ def _reconstruct(source):
     return both.reshape([-1, *images.shape[1:]]), columns
 
 
+def _translate(source):
+    return sample_domains.triplets(source, FLAGS)
+
+
 def write(path, images, columns, spec):
     """Write images `[n, h, w, c]` in the range of `spec` as one PNG, atomically."""
     from tfgen.callbacks.pictures import grid, write_png
     from tfgen.core.spec import to_uint8
 
+    picture = grid(to_uint8(images, spec.image), columns)
+    _whole(path, lambda partial: write_png(partial, picture))
+
+
+def _whole(path, write):
+    """Return `write(partial path)`; the file then appears as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
     try:
-        write_png(partial, grid(to_uint8(images, spec.image), columns))
+        returned = write(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+    return returned
 
 
 def command():

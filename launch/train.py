@@ -18,7 +18,7 @@ from tfgen.core.strategy import STRATEGIES
 from tfgen.models import configure
 from tfgen.workdir import Workdir, write_json
 
-from . import adaptation, common_flags, local_workers
+from . import adaptation, common_flags, held_out, local_workers
 
 FLAGS = flags.FLAGS
 
@@ -60,6 +60,7 @@ flags.DEFINE_enum("on_alarm", "log", ["log", "stop"], "What a health alarm does.
 flags.DEFINE_string("profile", None, "FIRST:LAST steps to profile.")
 flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
 
+PICTURES = 8  # images of each domain in a picture of translations
 # What a run is: these cannot change when it is resumed.
 IDENTITY = ["model", "dataset", "batch", "seed", "xla", "precision"]
 IDENTITY += ["validation_fraction", "target_dataset", "on_corrupt"]
@@ -234,6 +235,11 @@ def _dry_run(config):
     model = _build(config, data, None)
     rows = FLAGS.batch * model.updates_per_step
     state = sum(v.value.numpy().nbytes for v in model.state().values())
+    pixels = sum(
+        math.prod(feature.shape)
+        for feature in model.spec.features.values()
+        if feature.dtype == "float32"
+    )
     parameters = {
         name: sum(math.prod(v.shape) for v in network.trainable_variables)
         for name, network in model.networks.items()
@@ -246,7 +252,7 @@ def _dry_run(config):
         "config": config.to_json(),
         "parameters": parameters,
         "state_bytes": state,
-        "batch_bytes": rows * math.prod(model.spec.image.shape) * 4,
+        "batch_bytes": rows * 4 * pixels,
         "xla": model.xla,
     }
 
@@ -418,6 +424,17 @@ def _fit(model, data, workdir, profile, chief):
             each.append(
                 callbacks.SampleGrid(
                     workdir.path, FLAGS.sample_every, also=board.picture
+                )
+            )
+        if FLAGS.sample_every and hasattr(model, "translate_ab"):
+            pair = data.test or data.train
+            shown = [
+                held_out.domain(pair, model.spec, name, PICTURES)["image"]
+                for name in ("source", "target")
+            ]
+            each.append(
+                callbacks.TranslationGrid(
+                    workdir.path, *shown, FLAGS.sample_every, also=board.picture
                 )
             )
     sinks = [table.add, board.scalars] if chief else []

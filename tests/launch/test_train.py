@@ -384,9 +384,14 @@ def test_dry_run_of_a_run(launcher, journey, contents):
 )
 def test_recipe(launcher, pictures, tmp_path, name):
     """Two steps of each, on small data and at the smallest size."""
+    text = (common_flags.RECIPES / f"{name}.flags").read_text()
+
+    def given(data):
+        target = [f"--target_dataset={data}"] if "--target_dataset" in text else []
+        return [f"--recipe={name}", f"--dataset={data}", *target]
+
     ended = launcher.run(
-        f"--recipe={name}",
-        f"--dataset={pictures}",
+        *given(pictures),
         "--preset=tiny",
         "--batch=16",
         "--steps=2",
@@ -396,8 +401,8 @@ def test_recipe(launcher, pictures, tmp_path, name):
     assert ended.code == 0, ended.stderr
     assert ended.json["executed"] == 2
     # Its own preset can be built, too.
-    small = ["--dataset=mnist_5k", f"--workdir={tmp_path / 'new'}"]
-    ended = launcher.run(f"--recipe={name}", *small, "--dry_run")
+    workdir = f"--workdir={tmp_path / 'new'}"
+    ended = launcher.run(*given("mnist_5k@100"), workdir, "--dry_run")
     assert ended.code == 0, ended.stderr
 
 
