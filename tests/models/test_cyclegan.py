@@ -162,20 +162,21 @@ def test_pool_is_left_alone_when_the_current_image_is_returned():
 
 
 def test_pools_are_saved_for_each_replica(two_replicas, tmp_path):
+    data = synthetic.pair(8, batch=4)
     model = models.build(
         "cyclegan",
         "tiny",
-        spec=synthetic.pair(8).spec,
-        hparams={"pool_size": 5},
+        spec=data.spec,
+        hparams={"pool_size": 3},
         strategy=two_replicas,
     )
-    model.fit(synthetic.pair(8), steps_per_epoch=2, verbose=0)
+    model.fit(data, steps_per_epoch=2, verbose=0)
     assert {"pool_a/000.images", "pool_b/001.count"} <= model.replica_local()
     arrays = checkpoint.collect(model)
-    assert arrays["pool_a/000.images"].shape == (2, 5, 8, 8, 1)
+    assert arrays["pool_a/000.images"].shape == (2, 3, 8, 8, 1)
     one, other = arrays["pool_a/000.images"]
     assert (one != other).any()
-    assert arrays["pool_a/001.count"].tolist() == [5, 5]
+    assert arrays["pool_a/001.count"].tolist() == [3, 3]
 
 
 # Losses -----------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def test_pools_are_saved_for_each_replica(two_replicas, tmp_path):
 
 @pytest.fixture(scope="module")
 def model():
-    hparams = {"crop": 4, "image_size": 8}
+    hparams = {"crop": 8, "image_size": 12}
     return models.build(
         "cyclegan", "tiny", spec=synthetic.pair(8).spec, hparams=hparams
     )
@@ -197,7 +198,7 @@ def test_views_are_cut_and_mirrored(model):
     np.testing.assert_array_equal(second, images[1, 2:, 4:][:, ::-1])
     np.testing.assert_array_equal(random_view(images, uniforms), images)
     model.fit(synthetic.pair(8), steps_per_epoch=1, verbose=0)
-    assert model.pool_a.images.shape == (50, 4, 4, 1)
+    assert model.pool_a.images.shape == (50, 8, 8, 1)
 
 
 def test_perfect_translators_have_no_cycle_loss(model, monkeypatch):
@@ -255,6 +256,7 @@ def spec_of(source, target):
         ((8, 8, 3), (12, 12, 3), {}, "give an image_size"),
         ((10, 8, 3), (10, 8, 3), {}, "10x8 do not fit: .* multiples of 4"),
         ((8, 8, 3), (8, 8, 3), {"crop": 12}, "crop=12 is larger .* 8x8"),
+        ((8, 8, 3), (8, 8, 3), {"judge_layers": 3}, "8x8 are too small .*judge_layers=3"),
     ],
 )
 def test_data_that_do_not_fit(source, target, hparams, message):

@@ -127,7 +127,7 @@ class CycleGAN(GenerativeModel):
         """Build the four networks for two domains of images of one kind."""
         spec = spec.for_domains("cyclegan", low=-1.0, high=1.0, size=config.image_size)
         height, width, channels = spec.image.shape
-        _check_sizes(config.crop or height, config.crop or width, height, width)
+        _check_sizes(config, height, width)
         return cls(
             config,
             spec,
@@ -306,13 +306,23 @@ def _both(one, other, name):
     return keras.Model(inputs, [one(inputs[0]), other(inputs[1])], name=name)
 
 
-def _check_sizes(crop_height, crop_width, height, width):
+def _check_sizes(config, height, width):
+    crop_height, crop_width = config.crop or height, config.crop or width
     if crop_height > height or crop_width > width:
         raise BadInput(
-            f"hparam crop={crop_height} is larger than the images, {height}x{width}"
+            f"hparam crop={config.crop} is larger than the images, {height}x{width}"
         )
+    size = f"{crop_height}x{crop_width}"
     if crop_height % 4 or crop_width % 4:
         raise BadInput(
-            f"images of {crop_height}x{crop_width} do not fit: height and width must "
-            "be multiples of 4 (set --hparam crop=256, say)"
+            f"images of {size} do not fit: height and width must be multiples of 4 "
+            "(set --hparam image_size=64, say)"
+        )
+    scores = min(crop_height, crop_width)
+    for stride in [2] * config.judge_layers + [1, 1]:
+        scores = (scores + 2 * config.padding - 4) // stride + 1
+    if scores < 1:
+        raise BadInput(
+            f"images of {size} are too small for hparam judge_layers="
+            f"{config.judge_layers}: it leaves no score"
         )
