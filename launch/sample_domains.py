@@ -30,6 +30,8 @@ def triplets(source, flags):
         both = triplets(rows, rows, *calls)
         kept = np.arange(len(both)) % 6 < 3
         return both[kept], 3
+    if flags.workdir is None:
+        raise BadInput("--mode=translate of an export needs --input: a data name")
     pair = _test(flags)
     count = min(flags.num, len(pair.source), len(pair.target))
     a, b = (
@@ -130,7 +132,7 @@ def shares(labels, answers, classes):
 
 def _test(flags):
     if flags.workdir is None:
-        raise BadInput(f"--mode={flags.mode} of an export needs --input, or --workdir")
+        raise BadInput(f"--mode={flags.mode} needs --workdir: it shows the run's data")
     run = Workdir(flags.workdir).require_config()
     pair, _ = held_out.split(held_out.load(run, flags.data_dir))
     return pair

@@ -271,6 +271,8 @@ def _train(workdir, config, strategy, profile):
         log_every=FLAGS.log_every,
         steps_per_execution=FLAGS.steps_per_execution,
     )
+    if FLAGS.metrics and not hasattr(model, "sample"):
+        raise BadInput(f"--metrics are of samples, which {FLAGS.model} does not draw")
     from tfgen.core import checkpoint
 
     chief = checkpoint.is_chief(model.distribute_strategy)
@@ -346,6 +348,8 @@ def _set_stage(model, data):
             f"no stage {FLAGS.stage!r} of {FLAGS.model}; valid: all, {', '.join(names)}"
         )
     if FLAGS.stage == "test":
+        if not model.steps_done:
+            raise BadInput("--stage=test: nothing is trained in this --workdir yet")
         FLAGS["steps"].value = model.steps_done
         return True
     first = 0

@@ -36,7 +36,7 @@ CASES = [
         ("cgan", True, False),
         ("cgan_convolutional", True, False),
         ("cyclegan", True, False),
-        ("cyclegan", False, True),
+        ("cyclegan", False, False),
         ("adda", True, False),
         ("adda", False, True),
         ("dann", True, False),

@@ -61,6 +61,7 @@ def test_stage_by_stage_is_the_same(launcher, domains, adapted, tmp_path):
 
     refused(run("adapt", code=2), 2, "--stage=adapt starts at step 4", "stands at 0")
     refused(run("adopt", code=2), 2, "'adopt'", "all, source, adapt, test")
+    refused(run("test", code=2), 2, "nothing is trained")
     first = run("source").json
     assert (first["steps"], first["executed"]) == (4, 4)
     assert "mapping_loss" not in first and "test_accuracy" not in first
@@ -166,6 +167,7 @@ def test_bad_input(launcher, pictures_of, tmp_path):
     def run(*arguments):
         return launcher.run(*arguments, "--steps=2", workdir)
 
+    sampled = ["--metrics=frechet", "--eval_every=1", "--validation_fraction=0.5"]
     cases = [
         ([*CYCLEGAN, grey], ["two domains", "--target_dataset"]),
         ([*ADDA, grey], ["two domains", "--target_dataset"]),
@@ -178,6 +180,10 @@ def test_bad_input(launcher, pictures_of, tmp_path):
         (
             ["--model=vae", "--preset=tiny", grey, "--stage=adapt"],
             ["valid: all, train"],
+        ),
+        (
+            [*CYCLEGAN, grey, f"--target_{grey[2:]}", *sampled],
+            ["--metrics are of samples, which cyclegan"],
         ),
     ]
     for arguments, words in cases:

@@ -12,6 +12,8 @@ from tfgen.core.schedules import Annealed, ConstantThenLinear
 from tfgen.data import PairStream, Stream
 from tfgen.layers.reversal import reverse_gradient
 
+SLOW = pytest.mark.slow
+
 
 def build(name="adda", data=None, **hparams):
     data = data or synthetic.pair()
@@ -67,7 +69,7 @@ def adapted(data, **hparams):
     return model
 
 
-@pytest.mark.parametrize("name", ["adda", "dann"])
+@pytest.mark.parametrize("name", ["adda", pytest.param("dann", marks=SLOW)])
 def test_target_labels_are_never_read(name):
     digest = []
     for scrambled in (False, True):
@@ -149,7 +151,9 @@ def test_l2_is_of_kernels_in_source_training_alone():
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cut", [1, 3, 5])
+@pytest.mark.parametrize(
+    "cut", [pytest.param(1, marks=SLOW), 3, pytest.param(5, marks=SLOW)]
+)
 def test_resume_inside_and_between_stages(cut, tmp_path):
     """Cut in stage source, at its end, and in stage adapt."""
     data = synthetic.pair()

@@ -130,7 +130,7 @@ def exchange(pool, ids, uniforms, step=None):
     return exchanged.numpy().ravel()
 
 
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_pool(xla):
     pool, random = ImagePool(50, (1, 1, 1)), np.random.default_rng(0)
     ids, uniforms = np.arange(10_000), random.uniform(size=[10_000, 2])
@@ -256,7 +256,12 @@ def spec_of(source, target):
         ((8, 8, 3), (12, 12, 3), {}, "give an image_size"),
         ((10, 8, 3), (10, 8, 3), {}, "10x8 do not fit: .* multiples of 4"),
         ((8, 8, 3), (8, 8, 3), {"crop": 12}, "crop=12 is larger .* 8x8"),
-        ((8, 8, 3), (8, 8, 3), {"judge_layers": 3}, "8x8 are too small .*judge_layers=3"),
+        (
+            (8, 8, 3),
+            (8, 8, 3),
+            {"judge_layers": 3},
+            "8x8 are too small .*judge_layers=3",
+        ),
     ],
 )
 def test_data_that_do_not_fit(source, target, hparams, message):
