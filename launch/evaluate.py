@@ -16,7 +16,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import write_json
 
-from . import common_flags, held_out
+from . import adaptation, common_flags, held_out, translation
 
 FLAGS = flags.FLAGS
 ROWS = 500  # images in one pass of a network
@@ -84,6 +84,10 @@ def groups(model):
         found["critic"] = ("wasserstein_estimate",)
     if hasattr(model, "classify"):
         found["labels"] = ("accuracy", "cross_entropy")
+    if hasattr(model, "classify_source"):
+        found["labels"] += ("source_only_accuracy",)
+    if hasattr(model, "translate_ab"):
+        found["translation"] = translation.METRICS
     if hasattr(model, "sample"):
         found["confidence"] = ("confidence",)
         conditional = hasattr(model, "sample_labels")
@@ -112,6 +116,8 @@ def choose(model, names):
         names = valid.get(first, ())
         if first == "quality":
             names = ("frechet", "kernel", "precision_recall")
+        if first == "translation":
+            names = translation.UNPAIRED
     for name in names:
         if not any(name in metrics for metrics in valid.values()):
             every = [metric for metrics in valid.values() for metric in metrics]
@@ -157,7 +163,12 @@ class Evaluation:
     def held_out(self):
         """{feature: array} of the held-out rows, as the model wants them."""
         if self._held_out is None:
-            self._held_out = held_out.arrays(self.stream, self.model.spec, self.limit)
+            spec = self.model.spec
+            if hasattr(self.stream, "target"):  # what an adaptation is for
+                rows = held_out.domain(self.stream, spec, "target", self.limit)
+            else:
+                rows = held_out.arrays(self.stream, spec, self.limit)
+            self._held_out = rows
         return self._held_out
 
     @property
@@ -274,14 +285,16 @@ class Evaluation:
         return {"wasserstein_estimate": number}
 
     def _labels(self, metrics):
-        from tfgen.metrics.classifier import label_agreement
-
-        logits = _by_parts(lambda x: self.model.classify(x)["logits"])
-        agreement = label_agreement(
-            logits(self.held_out["image"]), self.held_out["label"]
-        )
+        found = adaptation.measure(self.model, self.stream, self.held_out)
         count = len(self.held_out["label"])
-        return {name: _number(getattr(agreement, name), count) for name in metrics}
+        return {name: _number(found[name], count) for name in metrics}
+
+    def _translation(self, metrics):
+        found = translation.measure(self.model, self.stream, metrics, self.limit)
+        return {
+            name: {**_number(estimate, count), "unit": unit}
+            for name, (estimate, count, unit) in found.items()
+        }
 
     def _confidence(self, metrics):
         from tfgen.metrics import class_summary, extractor

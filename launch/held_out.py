@@ -13,18 +13,22 @@ def load(run, data_dir=None, name=None):
     Args:
         run: Content of the run's config.json.
         data_dir: Where TFDS data sets lie now, None: where the run found them.
-        name: Other data, cut to the same size; None: the run's.
+        name: Other data, cut to the same size; None: the run's, of both domains
+            where it has two.
     """
     from tfgen import data
 
-    return data.load(
-        name or run["dataset"],
-        batch=run["batch"],
-        seed=run["seed"],
-        data_dir=data_dir or run["data_dir"],
-        validation_fraction=0.0 if name else run["validation_fraction"],
-        image_size=run["config"].get("image_size") or None,
-    )
+    how = {
+        "batch": run["batch"],
+        "seed": run["seed"],
+        "data_dir": data_dir or run["data_dir"],
+        "validation_fraction": 0.0 if name else run["validation_fraction"],
+        "image_size": run["config"].get("image_size") or None,
+        "on_corrupt": run.get("on_corrupt", "stop"),
+    }
+    if run.get("target_dataset") and not name:
+        return data.load_pair(run["dataset"], run["target_dataset"], **how)
+    return data.load(name or run["dataset"], **how)
 
 
 def split(data):
@@ -52,7 +56,8 @@ def arrays(stream, spec, limit=None):
         stream: The split.
         spec: `DataSpec` of the model.
         limit: Rows at most, None: all. They are drawn at random, always the same
-            ones: many data sets are sorted by class.
+            ones: many data sets are sorted by class. Two sets of one length lose
+            the same rows.
     """
     from tfgen.core.spec import adapter
 
@@ -60,9 +65,22 @@ def arrays(stream, spec, limit=None):
     rows = np.arange(len(stream))
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(0).permutation(len(rows))[:limit])
-    names = set(spec.features) | ({"label"} & set(stream.arrays))
+    names = set(spec.features) | ({"label", "pair"} & set(stream.arrays))
     parts = []
     for first in range(0, len(rows), ROWS):
         chosen = rows[first : first + ROWS]
         parts.append(adapt({name: stream.arrays[name][chosen] for name in names}))
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def domain(pair, spec, name, limit=None):
+    """Return `arrays` of one domain of a split, its images called "image".
+
+    Args:
+        pair: `PairStream`.
+        spec: `DataSpec` of a model of two domains.
+        name: "source" or "target".
+        limit: See `arrays`.
+    """
+    images = spec.replace(features={"image": spec.features[name]})
+    return arrays(getattr(pair, name), images, limit)

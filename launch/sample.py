@@ -9,7 +9,9 @@ on that plane, by class, beside what it decodes to; --beside adds a second run);
 reconstruct (images above their reconstructions, --at several saves); classes (a row a
 class, the same latents in each); arithmetic (A - B + C on averaged latents); complete
 (a row an image: what is observed of it, the image, the prediction, --columns
-completions). The last line on stdout is one JSON object.
+completions). Of two domains: translate (image, translation and back), embedding
+(features before and after adaptation), confusion. The last line on stdout is one JSON
+object.
 """
 
 import os
@@ -21,7 +23,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import Workdir
 
-from . import common_flags, held_out, latents
+from . import common_flags, held_out, latents, sample_domains
 
 FLAGS = flags.FLAGS
 # What each mode asks of a model.
@@ -34,7 +36,11 @@ NEEDS = {
     "classes": "decode",
     "arithmetic": "decode",
     "complete": "observed",
+    "translate": "translate_ab",
+    "embedding": "classify",
+    "confusion": "classify",
 }
+FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
 MOST = 10_000  # images in a picture
 CODES, LATTICE = 2000, 20  # points, images a side of --mode=latents
 
@@ -63,7 +69,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_list("at", [], "Steps of saves to reconstruct by; none: --checkpoint.")
 flags.DEFINE_string("beside", None, "Workdir of a second run, for --mode=latents.")
-flags.DEFINE_string("input", None, "Data to reconstruct; none: the run's held-out.")
+flags.DEFINE_string(
+    "input", None, "Data to reconstruct or translate; none: the run's held-out."
+)
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
 flags.DEFINE_string("out", None, "PNG file; none: WORKDIR/samples/MODE.png.")
 
@@ -90,13 +98,18 @@ def main():
             f"--label={FLAGS.label} is not a class; valid: 0 to "
             f"{source.spec.num_classes - 1}"
         )
-    images, columns = globals()[f"_{FLAGS.mode}"](source)
-    write(out, images, columns, source.spec)
+    if FLAGS.mode in FIGURES:
+        draw = getattr(sample_domains, FLAGS.mode)
+        count = _whole(out, lambda path: draw(source, FLAGS, path))
+    else:
+        images, columns = globals()[f"_{FLAGS.mode}"](source)
+        write(out, images, columns, source.spec)
+        count = len(images)
     return {
         "model": source.name,
         "step": source.step,
         "mode": FLAGS.mode,
-        "images": len(images),
+        "images": count,
         "seed": FLAGS.seed,
         "out": str(out),
     }
@@ -187,6 +200,8 @@ class Source:
             valid = [mode for mode in valid if mode not in ("manifold", "latents")]
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
+        if "target" not in self.spec.features:
+            valid = [mode for mode in valid if mode not in FIGURES]
         return valid
 
     def images(self, endpoint, *inputs):
@@ -365,18 +380,29 @@ def _complete(source):
     return table.reshape([-1, *images.shape[1:]]), FLAGS.columns + 3
 
 
+def _translate(source):
+    return sample_domains.triplets(source, FLAGS)
+
+
 def write(path, images, columns, spec):
     """Write images `[n, h, w, c]` in the range of `spec` as one PNG, atomically."""
     from tfgen.callbacks.pictures import grid, write_png
     from tfgen.core.spec import to_uint8
 
+    picture = grid(to_uint8(images, spec.image), columns)
+    _whole(path, lambda partial: write_png(partial, picture))
+
+
+def _whole(path, write):
+    """Return `write(partial path)`; the file then appears as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
     try:
-        write_png(partial, grid(to_uint8(images, spec.image), columns))
+        returned = write(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+    return returned
 
 
 def command():

@@ -18,16 +18,18 @@ from tfgen.core.strategy import STRATEGIES
 from tfgen.models import configure
 from tfgen.workdir import Workdir, write_json
 
-from . import common_flags, local_workers
+from . import adaptation, common_flags, held_out, local_workers
 
 FLAGS = flags.FLAGS
 
 common_flags.define_run()
 flags.DEFINE_string("model", None, "Name of the model, or package.module:Class.")
 flags.DEFINE_string("dataset", "mnist_5k", "Data: a name, npz:PATH or folder:PATH.")
+flags.DEFINE_string("target_dataset", None, "Second domain, likewise.")
 flags.DEFINE_string("preset", "small", "Sizes of the model: paper, small or tiny.")
 flags.DEFINE_multi_string("hparam", [], "name=value changing the preset; repeatable.")
 flags.DEFINE_integer("steps", 1000, "Train up to this step.", lower_bound=0)
+flags.DEFINE_string("stage", "all", "Train this part of a training only.")
 flags.DEFINE_integer("batch", 64, "Global rows of each update.", lower_bound=1)
 flags.DEFINE_integer(
     "seed", 0, "Of weights, noise, order.", lower_bound=0, upper_bound=2**31 - 1
@@ -42,6 +44,7 @@ flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
 flags.DEFINE_float(
     "validation_fraction", 0.0, "Held out.", lower_bound=0.0, upper_bound=0.9
 )
+flags.DEFINE_enum("on_corrupt", "stop", ["stop", "skip"], "What a broken picture does.")
 flags.DEFINE_integer("save_every", 500, "Steps between saves.", lower_bound=1)
 flags.DEFINE_integer("keep", 3, "Newest saves kept.", lower_bound=1)
 flags.DEFINE_integer("log_every", 50, "Steps between logs.", lower_bound=1)
@@ -57,9 +60,10 @@ flags.DEFINE_enum("on_alarm", "log", ["log", "stop"], "What a health alarm does.
 flags.DEFINE_string("profile", None, "FIRST:LAST steps to profile.")
 flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
 
+PICTURES = 8  # images of each domain in a picture of translations
 # What a run is: these cannot change when it is resumed.
 IDENTITY = ["model", "dataset", "batch", "seed", "xla", "precision"]
-IDENTITY += ["validation_fraction"]
+IDENTITY += ["validation_fraction", "target_dataset", "on_corrupt"]
 
 
 def main():
@@ -131,12 +135,13 @@ def _identity(stored):
             f"--resume=never, but {FLAGS.workdir} holds a run; give another --workdir"
         )
     for name in IDENTITY:
-        if FLAGS[name].present and FLAGS[name].value != stored[name]:
+        kept = stored.get(name, FLAGS[name].default)  # a flag newer than the run
+        if FLAGS[name].present and FLAGS[name].value != kept:
             raise BadInput(
                 f"--{name}={FLAGS[name].value} cannot change in a resumed run: it was "
-                f"{stored[name]}"
+                f"{kept}"
             )
-        FLAGS[name].value = stored[name]
+        FLAGS[name].value = kept
     if FLAGS.data_dir is None:
         FLAGS.data_dir = stored["data_dir"]
     hparams = common_flags.parse_hparams(FLAGS.hparam)
@@ -182,14 +187,17 @@ def _first_line(error):
 def _load_data(config):
     from tfgen import data
 
-    return data.load(
-        FLAGS.dataset,
-        batch=FLAGS.batch,
-        seed=FLAGS.seed,
-        data_dir=FLAGS.data_dir,
-        validation_fraction=FLAGS.validation_fraction,
-        image_size=getattr(config, "image_size", 0) or None,
-    )
+    how = {
+        "batch": FLAGS.batch,
+        "seed": FLAGS.seed,
+        "data_dir": FLAGS.data_dir,
+        "validation_fraction": FLAGS.validation_fraction,
+        "image_size": getattr(config, "image_size", 0) or None,
+        "on_corrupt": FLAGS.on_corrupt,
+    }
+    if FLAGS.target_dataset:
+        return data.load_pair(FLAGS.dataset, FLAGS.target_dataset, **how)
+    return data.load(FLAGS.dataset, **how)
 
 
 def _build(config, data, strategy, **arguments):
@@ -227,6 +235,11 @@ def _dry_run(config):
     model = _build(config, data, None)
     rows = FLAGS.batch * model.updates_per_step
     state = sum(v.value.numpy().nbytes for v in model.state().values())
+    pixels = sum(
+        math.prod(feature.shape)
+        for feature in model.spec.features.values()
+        if feature.dtype == "float32"
+    )
     parameters = {
         name: sum(math.prod(v.shape) for v in network.trainable_variables)
         for name, network in model.networks.items()
@@ -239,7 +252,7 @@ def _dry_run(config):
         "config": config.to_json(),
         "parameters": parameters,
         "state_bytes": state,
-        "batch_bytes": rows * math.prod(model.spec.image.shape) * 4,
+        "batch_bytes": rows * 4 * pixels,
         "xla": model.xla,
     }
 
@@ -258,12 +271,17 @@ def _train(workdir, config, strategy, profile):
         log_every=FLAGS.log_every,
         steps_per_execution=FLAGS.steps_per_execution,
     )
+    if FLAGS.metrics and not hasattr(model, "sample"):
+        raise BadInput(f"--metrics are of samples, which {FLAGS.model} does not draw")
     from tfgen.core import checkpoint
 
     chief = checkpoint.is_chief(model.distribute_strategy)
     say = _say if chief else lambda message: None
-    say(f"{FLAGS.model} on {FLAGS.dataset}: {model.feed_from(data.spec)}")
+    say(f"{FLAGS.model} on {data.spec.name}: {model.feed_from(data.spec)}")
+    for number, what in enumerate(data.skipped, start=1):
+        say(f"skipped {number} of {len(data.skipped)} broken pictures: {what}")
     resumed_from = _restore(model, workdir, say)
+    tests = _set_stage(model, data)
     if (FLAGS.steps - model.steps_done) % FLAGS.steps_per_execution > 0:
         raise BadInput(
             f"--steps_per_execution={FLAGS.steps_per_execution} does not lead from "
@@ -300,6 +318,7 @@ def _train(workdir, config, strategy, profile):
         "seconds": round(time.monotonic() - started, 3),
         "examples_per_second": round(rate, 1),
         **logs,
+        **(_test(model, data) if tests else {}),
         "state_sha256": sha256,
         "workdir": str(workdir.path),
     }
@@ -308,6 +327,50 @@ def _train(workdir, config, strategy, profile):
         _say(f"ended by {name} at step {model.steps_done}, saved")
         return {**result, "ended_by": name}, 128 + ended_by
     return result, 0
+
+
+def _set_stage(model, data):
+    """Let --stage bound --steps; returns whether the target domain is tested."""
+    stages, end = model.stages(), 0
+    for name, steps in stages.items():
+        end += steps or 0
+        if steps and end % FLAGS.steps_per_execution:
+            raise BadInput(
+                f"stage {name} ends at step {end}, not a multiple of "
+                f"--steps_per_execution={FLAGS.steps_per_execution}"
+            )
+    measurable = adaptation.is_measurable(model, data.test)
+    names = [*stages, *(["test"] if measurable else [])]
+    if FLAGS.stage == "all":
+        return measurable and "label" in data.test.target.arrays
+    if FLAGS.stage not in names:
+        raise BadInput(
+            f"no stage {FLAGS.stage!r} of {FLAGS.model}; valid: all, {', '.join(names)}"
+        )
+    if FLAGS.stage == "test":
+        if not model.steps_done:
+            raise BadInput("--stage=test: nothing is trained in this --workdir yet")
+        FLAGS["steps"].value = model.steps_done
+        return True
+    first = 0
+    for name, steps in stages.items():
+        if name == FLAGS.stage:
+            break
+        first += steps
+    if model.steps_done < first:
+        raise BadInput(
+            f"--stage={FLAGS.stage} starts at step {first}, the run stands at "
+            f"{model.steps_done}: train the stages before it, or --stage=all"
+        )
+    if steps is not None:
+        FLAGS["steps"].value = min(FLAGS.steps, first + steps)
+    return False
+
+
+def _test(model, data):
+    """Return {test_<metric>: value} on the target domain's test split."""
+    found = adaptation.measure(model, data.test)
+    return {f"test_{name}": estimate.value for name, estimate in found.items()}
 
 
 def _say(message):
@@ -371,6 +434,17 @@ def _fit(model, data, workdir, profile, chief):
             each.append(
                 callbacks.SampleGrid(
                     workdir.path, FLAGS.sample_every, also=board.picture
+                )
+            )
+        if FLAGS.sample_every and hasattr(model, "translate_ab"):
+            pair = data.test or data.train
+            shown = [
+                held_out.domain(pair, model.spec, name, PICTURES)["image"]
+                for name in ("source", "target")
+            ]
+            each.append(
+                callbacks.TranslationGrid(
+                    workdir.path, *shown, FLAGS.sample_every, also=board.picture
                 )
             )
     sinks = [table.add, board.scalars] if chief else []

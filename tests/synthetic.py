@@ -33,3 +33,14 @@ def stream(size=28, batch=16, rows=ROWS, seed=0):
     }
     spec = DataSpec("synthetic", rows, features)
     return Stream(digits(size, rows), spec, batch=batch, seed=seed)
+
+
+def pair(size=28, batch=16, rows=ROWS, seed=0):
+    """A source of `digits` and a target of fewer, turned by a quarter."""
+    from tfgen.data import PairStream
+
+    source = stream(size, batch, rows, seed)
+    fewer = {name: x[: rows - rows // 4] for name, x in digits(size, rows).items()}
+    fewer["image"] = np.ascontiguousarray(np.rot90(fewer["image"], axes=(1, 2)))
+    target = Stream(fewer, source.spec, batch=batch, seed=seed + 1)
+    return PairStream(source, target)

@@ -12,6 +12,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BATCH = 16
 TOY = "tests.toy_gan:ToyGAN"
+OF_TWO_DOMAINS = {"cyclegan", "adda", "dann"}
 
 
 def names():
@@ -21,10 +22,12 @@ def names():
     return [*MODELS, TOY]
 
 
-def stream():
-    from tests.synthetic import stream
+def stream(name):
+    """Small pictures: of one set, or of two domains for models that want them."""
+    from tests import synthetic
 
-    return stream(size=8, batch=BATCH)
+    make = synthetic.pair if name in OF_TWO_DOMAINS else synthetic.stream
+    return make(size=8, batch=BATCH)
 
 
 def build(name, strategy=None, xla=False, sgd=False, preset="tiny", **options):
@@ -37,7 +40,7 @@ def build(name, strategy=None, xla=False, sgd=False, preset="tiny", **options):
 
     from tfgen import models
 
-    data = stream()
+    data = stream(name)
     config = models.configure(name, preset)
     if sgd:
         own = models.find(name).create(config, data.spec).default_optimizers()
@@ -54,8 +57,16 @@ def build(name, strategy=None, xla=False, sgd=False, preset="tiny", **options):
 
 
 def train(model, steps):
-    model.fit(stream(), steps_per_epoch=steps, verbose=0)
+    model.fit(stream(name_of(model)), steps_per_epoch=steps, verbose=0)
     return model
+
+
+def name_of(model):
+    """The name a model has in `names`."""
+    from tfgen.models import MODELS
+
+    path = f"{type(model).__module__}:{type(model).__name__}"
+    return next((name for name, where in MODELS.items() if where == path), TOY)
 
 
 def weights(model):

@@ -20,9 +20,10 @@ def check(model, folder):
             if [argument.name for argument in arguments] == ["num", "seed"]:
                 inputs = [np.int32(rows), np.int32(3)]
             else:
+                shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
                 inputs = [
-                    random.uniform(size=[rows, *a.shape[1:]]).astype(a.dtype.name)
-                    for a in arguments
+                    random.uniform(size=[rows, *shape]).astype(a.dtype.name)
+                    for a, shape in zip(arguments, shapes, strict=True)
                 ]
             wanted = tf.function(function, autograph=False)(*inputs)
             given = getattr(exported, name)(*inputs)

@@ -53,6 +53,11 @@ CASES = [
         ("cvae_guided", True, False),
         ("cvae_label", True, False),
         ("cvae_baseline", True, False),
+        ("cyclegan", True, False),
+        ("cyclegan", False, False),
+        ("adda", True, False),
+        ("adda", False, True),
+        ("dann", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows.
@@ -74,25 +79,35 @@ def shard_gradients(model, shards):
             whole(loss_fn, networks, *tf.nest.pack_sequence_as(inputs, part))
             for part in map(list, parts)
         ]
-        return tf.nest.map_structure(lambda *x: tf.add_n(x) / shards, *results)
+        returned, gradients = zip(*results, strict=True)
+        mean = tf.nest.map_structure(lambda *x: tf.add_n(x) / shards, *gradients)
+        return tf.nest.map_structure(merged, *returned), mean
+
+    def merged(*parts):
+        """Of a report the mean, of rows all of them."""
+        return tf.concat(parts, axis=0) if parts[0].shape else tf.add_n(parts) / shards
 
     model.gradients = gradients
 
 
 def record_rows(model):
     """Return a list that grows by (replica, row numbers) as a replica runs a step."""
-    step, seen = model.train_step, []
+    seen = []
 
-    def train_step(batch):
-        context = tf.distribute.get_replica_context()
-        tf.numpy_function(
-            lambda replica, rows: seen.append((int(replica), rows.tolist())),
-            [context.replica_id_in_sync_group, batch["index"]],
-            [],
-        )
-        return step(batch)
+    def recorded(step):
+        def recorded_step(batch):
+            context = tf.distribute.get_replica_context()
+            tf.numpy_function(
+                lambda replica, rows: seen.append((int(replica), rows.tolist())),
+                [context.replica_id_in_sync_group, batch["index"]],
+                [],
+            )
+            return step(batch)
 
-    model.train_step = train_step
+        return recorded_step
+
+    for stage in model.stages():
+        setattr(model, f"{stage}_step", recorded(getattr(model, f"{stage}_step")))
     return seen
 
 

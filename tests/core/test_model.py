@@ -432,7 +432,7 @@ def test_infinity_is_not_finite():
 class BreaksInTurns(Breaks):
     """Every third step is run by a method of its own."""
 
-    step_methods = ("train_step", "both_steps")
+    steps_differ = True
 
     def step_method(self, step):
         return "both_steps" if step % 3 == 2 else "train_step"

@@ -61,7 +61,7 @@ def test_executions_may_become_longer():
 def test_logs_are_those_of_the_last_step():
     logs = [
         harness.build("vae", xla=True, steps_per_execution=n).fit(
-            harness.stream(), steps_per_epoch=8, verbose=0
+            harness.stream("vae"), steps_per_epoch=8, verbose=0
         )
         for n in (1, 4)
     ]

@@ -391,23 +391,30 @@ FIRST = {
 )
 def test_recipe(launcher, pictures, tmp_path, name):
     """Two steps of each, on small data and at the smallest size."""
-    given = [f"--dataset={pictures}", "--preset=tiny", "--batch=16", "--steps=2"]
-    given += ["--steps_per_execution=1"]
-    run = [f"--recipe={name}", *given, f"--workdir={tmp_path / 'run'}"]
+    text = (common_flags.RECIPES / f"{name}.flags").read_text()
+
+    def given(recipe, data):
+        target = [f"--target_dataset={data}"] if "--target_dataset" in text else []
+        return [f"--recipe={recipe}", f"--dataset={data}", *target]
+
+    short = ["--preset=tiny", "--batch=16", "--steps=2", "--steps_per_execution=1"]
+    run = [*given(name, pictures), *short, f"--workdir={tmp_path / 'run'}"]
     if name in FIRST:
         ended = launcher.run(*run)
         assert (ended.code, len(ended.errors)) == (2, 1)
         assert "needs --init_from: the folder of a training of" in ended.errors[0]
         first = tmp_path / "first"
-        ended = launcher.run(f"--recipe={FIRST[name]}", *given, f"--workdir={first}")
+        ended = launcher.run(
+            *given(FIRST[name], pictures), *short, f"--workdir={first}"
+        )
         assert ended.code == 0, ended.stderr
         run.append(f"--init_from={first}")
     ended = launcher.run(*run)
     assert ended.code == 0, ended.stderr
     assert ended.json["executed"] == 2
     # Its own preset can be built, too.
-    small = ["--dataset=mnist_5k", f"--workdir={tmp_path / 'new'}"]
-    ended = launcher.run(f"--recipe={name}", *small, "--dry_run")
+    workdir = f"--workdir={tmp_path / 'new'}"
+    ended = launcher.run(*given(name, "mnist_5k@100"), workdir, "--dry_run")
     assert ended.code == 0, ended.stderr
 
 

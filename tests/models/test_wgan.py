@@ -308,7 +308,7 @@ def test_a_warmed_critic_learns_alone(name):
 
 
 def test_steps_of_several_kinds_come_one_at_a_time():
-    with pytest.raises(ValueError, match="critic_step.*it takes 1"):
+    with pytest.raises(ValueError, match="several kinds; it takes 1"):
         models.build(
             "wgan",
             "tiny",

@@ -6,7 +6,7 @@ All are Keras callbacks for `fit`; each acts at training steps, not epochs.
 from tfgen.callbacks.guard import NaNGuard
 from tfgen.callbacks.health import Health
 from tfgen.callbacks.logs import CSVLog, Progress
-from tfgen.callbacks.pictures import SampleGrid, grid
+from tfgen.callbacks.pictures import SampleGrid, TranslationGrid, grid
 from tfgen.callbacks.quality import SampleQuality
 from tfgen.callbacks.saving import Checkpoints
 from tfgen.callbacks.tensorboard import TensorBoard
@@ -21,6 +21,7 @@ __all__ = [
     "SampleGrid",
     "SampleQuality",
     "TensorBoard",
+    "TranslationGrid",
     "Validation",
     "grid",
 ]

@@ -1,4 +1,4 @@
-"""Sample grids from fixed latents."""
+"""Sample grids from fixed latents, translations of fixed images."""
 
 import math
 import pathlib
@@ -82,6 +82,58 @@ class SampleGrid(AtSteps):
             return
         images = to_uint8(self._sample().numpy(), self.model.spec.image)
         picture = grid(images)
+        write_png(self.folder / f"step_{step:09d}.png", picture)
+        if self.also:
+            self.also(step, picture)
+
+
+def triplets(a, b, translate_ab, translate_ba):
+    """Return rows of a, G(a), F(G(a)), b, F(b), G(F(b)), as one batch for `grid`.
+
+    Args:
+        a: Images of A `[n, h, w, c]`.
+        b: As many of B.
+        translate_ab: G, images to images.
+        translate_ba: F.
+
+    Returns:
+        `[6 n, h, w, c]`, six a row.
+    """
+    ab, ba = translate_ab(a), translate_ba(b)
+    columns = [a, ab, translate_ba(ab), b, ba, translate_ab(ba)]
+    return np.stack(columns, axis=1).reshape([-1, *np.shape(a)[1:]])
+
+
+class TranslationGrid(AtSteps):
+    """Write `samples/step_<n>.png`: the same images translated, over training.
+
+    Args:
+        folder: Run folder; pictures go to its `samples`.
+        a: Images of domain A `[n, h, w, c]` in the model's range.
+        b: As many of B.
+        every: Steps between pictures.
+        also: Called with (step, picture), uint8 `[h, w, c]`, besides.
+    """
+
+    def __init__(self, folder, a, b, every=500, also=None):
+        super().__init__()
+        self.folder = pathlib.Path(folder) / "samples"
+        self.a, self.b, self.every, self.also = a, b, every, also
+
+    def begin(self, step):
+        """Make the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._translate = [
+            tf.function(lambda x, f=f: f(x)["images"], autograph=False)
+            for f in (self.model.translate_ab, self.model.translate_ba)
+        ]
+
+    def at(self, step, logs):
+        """Translate when due."""
+        if not self.due(self.every):
+            return
+        images = triplets(self.a, self.b, *self._translate)
+        picture = grid(to_uint8(images, self.model.spec.image), columns=6)
         write_png(self.folder / f"step_{step:09d}.png", picture)
         if self.also:
             self.also(step, picture)

@@ -121,11 +121,10 @@ class GenerativeModel(Trainer):
                 `optimizer=` trains all networks but `starts_from`; those not given
                 take the model's defaults.
         """
-        if len(self.step_methods) > 1 and steps_per_execution > 1:
+        if self.steps_differ and steps_per_execution > 1:
             raise ValueError(
-                f"steps_per_execution {steps_per_execution}: the steps of "
-                f"{type(self).__name__} are of several kinds ("
-                f"{', '.join(self.step_methods)}); it takes 1"
+                f"steps_per_execution {steps_per_execution}: with these hparams the "
+                f"steps of {type(self).__name__} are of several kinds; it takes 1"
             )
         super().compile(
             optimizer=None,

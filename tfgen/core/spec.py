@@ -77,12 +77,13 @@ class DataSpec:
 
     @property
     def image(self) -> Feature:
-        """The feature called "image"; BadInput if there is none."""
-        if "image" not in self.features:
-            raise BadInput(
-                f"data {self.name!r} has no image; it has: {', '.join(self.features)}"
-            )
-        return self.features["image"]
+        """The feature called "image", of two domains "source"; BadInput if none is."""
+        for name in ("image", "source"):
+            if name in self.features:
+                return self.features[name]
+        raise BadInput(
+            f"data {self.name!r} has no image; it has: {', '.join(self.features)}"
+        )
 
     @property
     def num_classes(self) -> int:
@@ -118,6 +119,45 @@ class DataSpec:
         image = Feature(shape, "float32", low, high)
         others = {name: self.features[name] for name in also if name in self.features}
         return self.replace(name=user, features={"image": image, **others})
+
+    def for_domains(
+        self, user, *, low, high, size=0, shape=None, also=()
+    ) -> "DataSpec":
+        """Returns what a model of two domains of float32 images wants of this data.
+
+        Args:
+            user: name of the model, for messages.
+            low: smallest pixel value it is written for.
+            high: largest.
+            size: side of its square images in pixels, 0: those of the data, which
+                must be alike.
+            shape: [h, w, c] of both; None: with the channels of the data, which must
+                be alike.
+            also: names of further features it needs, unchanged.
+
+        Raises:
+            BadInput: the data are not a pair of sets, or differ where they may not.
+        """
+        if not {"source", "target"} <= set(self.features):
+            raise BadInput(
+                f"{user} needs two domains, source and target; data {self.name!r} is "
+                "one: give --target_dataset"
+            )
+        source, target = (self.features[n].shape for n in ("source", "target"))
+        alike = source[-1] == target[-1] and (size or source == target)
+        if shape is None and not alike:
+            ours, theirs = ("x".join(map(str, x)) for x in (source, target))
+            channels = "they must have the same number of channels"
+            advice = "give an image_size" if source[-1] == target[-1] else channels
+            raise BadInput(
+                f"the domains of data {self.name!r} differ, {ours} and {theirs}: "
+                f"{advice}"
+            )
+        shape = shape or ((size, size, source[-1]) if size else source)
+        image = Feature(shape, "float32", low, high)
+        others = {name: self.features[name] for name in also if name in self.features}
+        features = {"source": image, **others, "target": image}
+        return self.replace(name=user, features=features)
 
     def to_json(self) -> dict:
         """Returns plain dicts, lists, numbers and strings; see `from_json`."""

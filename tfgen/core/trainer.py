@@ -25,7 +25,7 @@ class Trainer(keras.Model):
     """
 
     updates_per_step = 1  # batches of fresh rows that one train_step consumes
-    step_methods = ("train_step",)  # the methods that run steps, each its own graph
+    steps_differ = False  # `step_method` changes within a stage: one step a call
     whole_steps = False  # XLA can compile all of train_step, what is in no loss too
 
     def __init__(self, spec):
@@ -37,18 +37,38 @@ class Trainer(keras.Model):
         self._adapt = lambda batch: batch
         self._tracing = threading.local()  # replicas are traced in threads
         # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
+        # Stage -> names of the flags its step returns, and flags not yet looked at.
         self._host = types.SimpleNamespace(
             guarded={}, nonfinite={}, steps_run=0, log_every=1
         )
 
-    def step_method(self, step):
-        """Return which of `step_methods` runs a step, a Python int from 0.
+    def stages(self):
+        """Return {stage: steps}: the parts of a training, in order.
 
-        For updates that come at some steps only, such as a regulariser at every 16th:
-        the host picks the graph, so that no update lies in a branch. The methods take
-        the same batches and may log different scalars.
+        Steps of stage `name` are `<name>_step(batch)`; the last stage has no end
+        (None). Which one a step belongs to is a function of its number alone, so a
+        resumed run need not know where it was cut.
         """
-        return "train_step"
+        return {"train": None}
+
+    def stage_of(self, step):
+        """Return (stage that step number `step` belongs to, step after its last)."""
+        end = 0
+        for name, steps in self.stages().items():
+            end = None if steps is None else end + steps
+            if end is None or step < end:
+                return name, end
+        raise ValueError(f"the last of the stages {self.stages()} must not end")
+
+    def step_method(self, step):
+        """Return the name of the method that runs a step, a Python int from 0.
+
+        By default that of the step's stage. Other models have updates that come at some
+        steps only, such as a regulariser at every 16th: the host picks the graph, so
+        that no update lies in a branch. The methods take the same batches and may log
+        different scalars.
+        """
+        return f"{self.stage_of(step)[0]}_step"
 
     def feed_from(self, source):
         """Accept raw batches of `source`; returns what is done to them, in words."""
@@ -125,10 +145,18 @@ class Trainer(keras.Model):
         if self.train_function is not None and not force:
             return
         host, length = self._host, self.steps_per_execution
-        executions = {name: self._execution_of(name) for name in self.step_methods}
+        executions = {}
 
         def train_function(iterator):
+            stage, end = self.stage_of(host.steps_run)
+            if end is not None and host.steps_run + length > end:
+                raise ValueError(
+                    f"{length} steps from {host.steps_run} on reach over step {end}, "
+                    f"the end of stage {stage!r}"
+                )
             method = self.step_method(host.steps_run)
+            if method not in executions:
+                executions[method] = self._execution_of(method)
             logs, nonfinite = executions[method](iterator)
             seen = host.nonfinite.setdefault(method, [])
             seen.append(nonfinite)

@@ -26,17 +26,18 @@ FORMATS = {
 }
 
 
-def read(path: str, image_size: int | None = None) -> Rows:
+def read(path: str, image_size: int | None = None, on_corrupt: str = "stop") -> Rows:
     """Decodes all pictures below a folder.
 
     Args:
         path: the folder.
         image_size: side in pixels to cut and resize to; without it all pictures must
             have the same size.
+        on_corrupt: "stop" or "skip" where a picture is broken.
 
     Returns:
         "image", uint8 `[h, w, c]`: gray if every picture is, else RGB on white; and
-        "label" if there are sub-folders.
+        "label" if there are sub-folders. `skipped` names the pictures left out.
 
     Raises:
         BadInput: no such folder, no pictures in it, a broken or too large one, sizes
@@ -52,6 +53,11 @@ def read(path: str, image_size: int | None = None) -> Rows:
             f"folder:{path} has no pictures; expected files ending in "
             f"{', '.join(FORMATS)}"
         )
+    skipped = []
+    if on_corrupt == "skip":
+        pictures, skipped = _usable(pictures, image_size)
+        if not pictures:
+            raise BadInput(f"folder:{path} has no usable picture: {skipped[0]}")
     parents = [picture.relative_to(root).parts[:-1] for picture in pictures]
     classes = sorted({parts[0] for parts in parents if parts})
     if classes and not all(parents):
@@ -86,7 +92,20 @@ def read(path: str, image_size: int | None = None) -> Rows:
     if classes:
         features["label"] = Feature((), "int64", classes=tuple(classes))
         train["label"] = np.array([classes.index(p[0]) for p in parents], "int64")
-    return Rows(features, train)
+    return Rows(features, train, skipped=tuple(skipped))
+
+
+def _usable(pictures: list[Path], image_size: int | None):
+    """Returns the pictures that decode, and what is wrong with each of the others."""
+    usable, skipped = [], []
+    for picture in pictures:
+        try:
+            _opened(picture, lambda opened: fit(opened, image_size, 3))
+        except BadInput as error:
+            skipped.append(str(error))
+        else:
+            usable.append(picture)
+    return usable, skipped
 
 
 def _pictures(root: Path) -> list[Path]:

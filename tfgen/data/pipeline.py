@@ -50,7 +50,51 @@ class RowsOnDisk:
         return RowsOnDisk(self._array, self._rows[rows])
 
 
-class Stream:
+class Served:
+    """What `fit` draws from: elements that are a function of (seed, step).
+
+    A subclass has `batch` and `for_pipeline`.
+    """
+
+    def dataset(
+        self,
+        *,
+        strategy: tf.distribute.Strategy | None = None,
+        updates: int = 1,
+        start: int = 0,
+    ):
+        """Endless training elements, from step `start` on.
+
+        An element is a dict of the features and `index` (int64 row numbers), each
+        `[updates * rows, ...]` where rows = batch / replicas. Rows are ordered by
+        update, so `tf.split(x, updates)` gives the batch of each update. Row g of
+        update j of step s, counted over all replicas, is example number
+        `(s * updates + j) * batch + g`; replica r holds rows `r * rows` to
+        `(r + 1) * rows` of each update.
+
+        Args:
+            strategy: what the model was made under; None for one device.
+            updates: batches of fresh rows in one element.
+            start: step of the first element.
+
+        Returns:
+            A `tf.data.Dataset`, or a distributed dataset where `strategy` has more than
+            one replica.
+
+        Raises:
+            BadInput: the batch does not divide by the number of replicas.
+        """
+
+        def pipeline(context):
+            return self.for_pipeline(context, updates=updates, start=start)
+
+        if strategy is None or strategy.num_replicas_in_sync == 1:
+            return pipeline(tf.distribute.InputContext())
+        rows_per_replica(self.batch, strategy.num_replicas_in_sync)
+        return strategy.distribute_datasets_from_function(pipeline)
+
+
+class Stream(Served):
     """The rows of one split, endlessly shuffled for training or in order.
 
     Global example number k, counted over all steps, is a row of epoch `k // n`, where n
@@ -98,43 +142,6 @@ class Stream:
 
     def __len__(self) -> int:
         return self._rows
-
-    def dataset(
-        self,
-        *,
-        strategy: tf.distribute.Strategy | None = None,
-        updates: int = 1,
-        start: int = 0,
-    ):
-        """Endless training elements, from step `start` on.
-
-        An element is a dict of the features and `index` (int64 row numbers), each
-        `[updates * rows, ...]` where rows = batch / replicas. Rows are ordered by
-        update, so `tf.split(x, updates)` gives the batch of each update. Row g of
-        update j of step s, counted over all replicas, is example number
-        `(s * updates + j) * batch + g`; replica r holds rows `r * rows` to
-        `(r + 1) * rows` of each update.
-
-        Args:
-            strategy: what the model was made under; None for one device.
-            updates: batches of fresh rows in one element.
-            start: step of the first element.
-
-        Returns:
-            A `tf.data.Dataset`, or a distributed dataset where `strategy` has more than
-            one replica.
-
-        Raises:
-            BadInput: the batch does not divide by the number of replicas.
-        """
-
-        def pipeline(context):
-            return self.for_pipeline(context, updates=updates, start=start)
-
-        if strategy is None or strategy.num_replicas_in_sync == 1:
-            return pipeline(tf.distribute.InputContext())
-        rows_per_replica(self.batch, strategy.num_replicas_in_sync)
-        return strategy.distribute_datasets_from_function(pipeline)
 
     def for_pipeline(
         self, context: tf.distribute.InputContext, *, updates: int = 1, start: int = 0

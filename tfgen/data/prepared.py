@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
-from tfgen.data import rows
+from tfgen.data import builders, rows
 from tfgen.data.image import fit_array
 from tfgen.data.pipeline import RowsOnDisk
 
@@ -34,6 +34,7 @@ def read(
     name: str,
     data_dir: str | None,
     split: str,
+    domain: str | None,
     image_size: int | None,
     other_names: list[str],
 ) -> rows.Rows:
@@ -47,6 +48,7 @@ def read(
         name: `name`, `name/config` or with `:version`.
         data_dir: see `tfgen.data.load`.
         split: training split, possibly a slice of one.
+        domain: "A" or "B" of a set of two domains, see `tfgen.data.load`.
         image_size: see `tfgen.data.load`.
         other_names: further valid names, for the error message.
 
@@ -61,6 +63,8 @@ def read(
         builder = _prepare(name, root, other_names)
 
     splits = builder.info.splits
+    if split == "train" and domain and {"trainA", "trainB"} <= set(splits):
+        split = f"train{domain}"
     base = split.partition("[")[0]
     if base not in splits:
         raise BadInput(
@@ -93,6 +97,7 @@ def prepared_names(root: Path) -> list[str]:
 
 
 def _builder(name: str, root: Path, other_names: list[str]):
+    builders.register()
     try:
         return tfds.builder(name, data_dir=str(root))
     except OSError:

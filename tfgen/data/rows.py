@@ -21,11 +21,13 @@ class Rows:
         features: what one example looks like.
         train: feature name -> array `[rows, ...]`.
         test: the same for the source's own test split, or None.
+        skipped: what was wrong with each picture that was left out.
     """
 
     features: dict[str, Feature]
     train: dict[str, np.ndarray]
     test: dict[str, np.ndarray] | None = None
+    skipped: tuple[str, ...] = ()
 
     def resized(self, size: int) -> "Rows":
         """Cuts and resizes the images, see `tfgen.data.image.fit`.

@@ -25,12 +25,14 @@ class Data:
         train: rows to train on.
         validation: rows held out of the training split, or None.
         test: rows of the source's own test split, or None.
+        skipped: what was wrong with each picture that was left out.
     """
 
     spec: DataSpec
     train: Stream
     validation: Stream | None
     test: Stream | None
+    skipped: tuple[str, ...] = ()
 
 
 def load(
@@ -42,7 +44,10 @@ def load(
     validation_fraction: float = 0.0,
     image_size: int | None = None,
     split: str = "train",
+    domain: str | None = None,
+    use_labels: bool = True,
     flip: bool = False,
+    on_corrupt: str = "stop",
 ) -> Data:
     """Loads a data set, images as uint8.
 
@@ -51,8 +56,12 @@ def load(
         `gaussian_ring`: points of the plane around eight centres.
         `npz:PATH`: arrays of a NumPy archive, see `tfgen.data.npz`.
         `folder:PATH`: pictures, classes from sub-folders, see `tfgen.data.folder`.
+        `usps`, `emoji/google`, `emoji/twitter`, `emoji/recoloured`: from files placed
+            by hand, see `tfgen.data.builders`.
         anything else: a TensorFlow Datasets name, also `name/config`, see
             `tfgen.data.prepared`.
+        any of these followed by `@ROWS`, as in `mnist@2000`: that many training rows,
+            drawn at random by `seed`.
 
     The test split of a source is never used for validation.
 
@@ -69,7 +78,11 @@ def load(
             business of `tfgen.core.spec.adapter`.
         split: training split of a TensorFlow Datasets name where it is not "train",
             such as "trainA"; slices such as "train[:1000]" work.
+        domain: "A" or "B": take trainA or trainB of a set that has both.
+        use_labels: choose held-out rows by class; False: without looking at labels.
         flip: mirror training images left to right with probability 1/2.
+        on_corrupt: "stop" refuses a folder with a broken picture, "skip" leaves it
+            out and says so in `Data.skipped`.
 
     Raises:
         BadInput: unknown name, unusable content or arguments; says what is valid.
@@ -82,12 +95,21 @@ def load(
         )
     if image_size is not None and not 1 <= image_size <= 4096:
         raise BadInput(f"image_size is {image_size}; it must be from 1 to 4096")
-    rows = _read(name, data_dir, split, image_size)
+    full_name, wanted = subset(name)
+    rows = _read(full_name, data_dir, split, domain, image_size, on_corrupt)
 
     train, held_out = rows.train, None
     count = len(next(iter(train.values())))
+    if wanted is not None:
+        if not 1 <= wanted <= count:
+            raise BadInput(f"{name}: {full_name} has 1 to {count} training rows")
+        order = np.random.default_rng(seed).permutation(count)
+        chosen = np.sort(order[:wanted])
+        train = {key: _pick(array, chosen) for key, array in train.items()}
+        count = wanted
     if validation_fraction:
-        chosen = stratified_share(validation_fraction, count, train.get("label"), seed)
+        label = train.get("label") if use_labels else None
+        chosen = stratified_share(validation_fraction, count, label, seed)
         if len(chosen) in (0, count):
             raise BadInput(
                 f"validation_fraction {validation_fraction} of {count} rows leaves "
@@ -105,7 +127,15 @@ def load(
             return None
         return Stream(arrays, spec, batch=batch, seed=seed, flip=flip)
 
-    return Data(spec, stream(train, flip), stream(held_out), stream(rows.test))
+    return Data(
+        spec, stream(train, flip), stream(held_out), stream(rows.test), rows.skipped
+    )
+
+
+def subset(name: str) -> tuple[str, int | None]:
+    """Splits `mnist@2000` into the name of a set and a number of rows, None: all."""
+    full_name, at, number = name.rpartition("@")
+    return (full_name, int(number)) if at and number.isdecimal() else (name, None)
 
 
 def stratified_share(
@@ -154,13 +184,22 @@ EMBEDDED: dict[str, Callable[[], Rows]] = {
     "mnist_5k": mnist_5k,
     "gaussian_ring": ring.gaussian_ring,
 }
-READERS: dict[str, Callable[[str, int | None], Rows]] = {
-    "npz": npz.read,
+READERS: dict[str, Callable[[str, int | None, str], Rows]] = {
+    "npz": lambda path, size, on_corrupt: npz.read(path, size),
     "folder": folder.read,
 }
+# What users type for the builders of `tfgen.data.builders`.
+BUILT = {"usps": "tfgen_usps", "emoji": "tfgen_emoji"}
 
 
-def _read(name: str, data_dir: str | None, split: str, image_size: int | None) -> Rows:
+def _read(
+    name: str,
+    data_dir: str | None,
+    split: str,
+    domain: str | None,
+    image_size: int | None,
+    on_corrupt: str,
+) -> Rows:
     """Finds the reader of a name and calls it."""
     kind, colon, path = name.partition(":")
     own = name in EMBEDDED or (colon and kind in READERS)
@@ -170,11 +209,13 @@ def _read(name: str, data_dir: str | None, split: str, image_size: int | None) -
         rows = EMBEDDED[name]()
         return rows.resized(image_size) if image_size else rows
     if own:
-        return READERS[kind](path, image_size)
+        return READERS[kind](path, image_size, on_corrupt)
     from tfgen.data import prepared  # TensorFlow Datasets takes a while to import
 
-    names = [*EMBEDDED, *(f"{kind}:PATH" for kind in READERS)]
-    return prepared.read(name, data_dir, split, image_size, names)
+    names = [*EMBEDDED, *BUILT, *(f"{kind}:PATH" for kind in READERS)]
+    base, slash, config = name.partition("/")
+    full_name = BUILT.get(base, base) + slash + config
+    return prepared.read(full_name, data_dir, split, domain, image_size, names)
 
 
 def _pick(array, rows: np.ndarray):

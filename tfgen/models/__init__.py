@@ -37,6 +37,9 @@ MODELS = {
     "wgan": "tfgen.models.wgan:WGAN",
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",
+    "cyclegan": "tfgen.models.cyclegan:CycleGAN",
+    "adda": "tfgen.models.adda:ADDA",
+    "dann": "tfgen.models.adda:DANN",
 }
 
 

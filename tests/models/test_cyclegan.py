@@ -1,0 +1,276 @@
+"""CycleGAN: published structure, its history of images, what its losses pull at."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import synthetic
+from tfgen import models
+from tfgen.core import checkpoint
+from tfgen.core.errors import BadInput
+from tfgen.core.spec import DataSpec, Feature
+from tfgen.layers.image_pool import ImagePool
+from tfgen.layers.instance_norm import InstanceNorm
+from tfgen.layers.views import random_view
+from tfgen.models import cyclegan
+
+
+def configured(preset="paper", **hparams):
+    return models.configure("cyclegan", preset, hparams)
+
+
+def without_norms(network):
+    """The network with each instance norm replaced by the identity."""
+    for layer in network.layers:
+        if isinstance(layer, InstanceNorm):
+            layer.call = lambda x: x
+    return network
+
+
+# Structure (Zhu et al. 2017, appendix; PyTorch code) --------------------------------
+
+
+def test_parameters():
+    # Sums of kernels and biases of the published tables.
+    assert cyclegan.generator(configured(), 3).count_params() == 11_378_179
+    assert cyclegan.generator(configured(blocks=6), 3).count_params() == 7_837_699
+    assert cyclegan.discriminator(configured(), 3).count_params() == 2_764_737
+
+
+def test_torch_preset_scales_and_has_no_biases():
+    ours = cyclegan.generator(configured("torch"), 3)
+    names = {v.name for v in ours.trainable_variables}
+    assert names == {"kernel", "gamma", "beta"}
+    # Less the biases (all outputs), plus factor and offset of all but the last.
+    outputs = 64 + 128 + 256 + 9 * 2 * 256 + 128 + 64
+    assert ours.count_params() == 11_378_179 - (outputs + 3) + 2 * outputs
+
+
+@pytest.mark.parametrize(
+    ("preset", "sizes"), [("paper", [30, 14, 6]), ("torch", [35, 19, 11])]
+)
+def test_score_maps(preset, sizes):
+    network = cyclegan.discriminator(configured(preset, judge_channels=2), 3)
+    for side, wanted in zip((256, 128, 64), sizes, strict=True):
+        shape = network.compute_output_shape([1, side, side, 3])
+        assert tuple(network(tf.zeros([1, side, side, 3])).shape) == tuple(shape)
+        assert tuple(shape) == (1, wanted, wanted, 1)
+
+
+def test_a_score_sees_70_pixels():
+    network = without_norms(cyclegan.discriminator(configured(judge_channels=4), 3))
+    images = tf.random.stateless_normal([1, 128, 128, 3], seed=[0, 1])
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        score = network(images)[0, 7, 7, 0]
+    seen = np.any(tape.gradient(score, images)[0] != 0, axis=-1)
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    for found in (rows, columns):
+        assert found[-1] - found[0] + 1 == 70
+    assert seen.sum() > 0.95 * 70 * 70  # a few units of a leaky ReLU may cancel
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (12, 20), (32, 4 * 11)])
+def test_generator_keeps_sizes_that_are_multiples_of_4(shape):
+    network = cyclegan.generator(configured("tiny"), 3)
+    assert network(tf.zeros([2, *shape, 3])).shape == (2, *shape, 3)
+
+
+def test_a_constant_image_stays_constant():
+    # Norms leave 0 of it and reflection adds no edge: the last bias remains. In whole
+    # 1/1024 all sums are exact; a rounding would be divided by sqrt(epsilon) in turn
+    # by every norm.
+    network = cyclegan.generator(configured("tiny", blocks=2), 3)
+    for variable in network.trainable_variables:
+        values = variable.numpy()
+        if variable.name == "bias":
+            values = np.linspace(-0.5, 0.5, len(values))
+        variable.assign(np.round(1024 * values) / 1024)
+    out = network(tf.fill([1, 16, 16, 3], 0.75)).numpy()
+    assert np.ptp(out, axis=(1, 2)).max() < 1e-3
+    assert np.abs(out).max() > 0.1
+
+
+def test_upsampling_is_aligned():
+    # PyTorch's ConvTranspose2d(3, stride=2, padding=1, output_padding=1) puts input
+    # pixel i at output pixels 2 i - 1, 2 i, 2 i + 1, for its kernel's three taps.
+    layer = without_norms(cyclegan.generator(configured("tiny", blocks=0), 1))
+    (up, crop) = [
+        next(x for x in layer.layers if type(x).__name__ == kind)
+        for kind in ("Conv2DTranspose", "Cropping2D")
+    ]
+    x = np.zeros([1, 4, 4, up.input.shape[-1]], "float32")
+    x[0, 2, 1] = 1.0
+    up.kernel.assign(tf.ones_like(up.kernel))
+    y = crop(up(x)).numpy()[0, :, :, 0]
+    assert y.shape == (8, 8)
+    found = np.argwhere(y != 0)
+    assert found.min(0).tolist() == [3, 1] and found.max(0).tolist() == [5, 3]
+
+
+def test_instance_norm_is_of_each_image_and_channel():
+    x = np.random.default_rng(0).normal(3, 5, [2, 4, 6, 3]).astype("float32")
+    mean, variance = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
+    wanted = (x - mean) / np.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(InstanceNorm()(x), wanted, atol=1e-5)
+    scaled = InstanceNorm(scale=True)
+    scaled.build(x.shape)
+    scaled.gamma.assign([1.0, 2.0, 3.0])
+    scaled.beta.assign([0.0, 0.5, 1.0])
+    wanted = wanted * [1, 2, 3] + [0, 0.5, 1]
+    np.testing.assert_allclose(scaled(x), wanted, atol=1e-5)
+
+
+# The history ------------------------------------------------------------------------
+
+
+def exchange(pool, ids, uniforms, step=None):
+    images = tf.constant(ids, tf.float32)[:, None, None, None]
+    exchanged = (step or pool.exchange)(images, tf.constant(uniforms, tf.float32))
+    return exchanged.numpy().ravel()
+
+
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_pool(xla):
+    pool, random = ImagePool(50, (1, 1, 1)), np.random.default_rng(0)
+    ids, uniforms = np.arange(10_000), random.uniform(size=[10_000, 2])
+    step = tf.function(pool.exchange, jit_compile=xla, autograph=False)
+    returned = []
+    for part in np.split(np.arange(10_000), 2500):  # rows are unrolled
+        returned.append(exchange(pool, ids[part], uniforms[part], step))
+    returned = np.concatenate(returned)
+    np.testing.assert_array_equal(returned[:50], ids[:50])
+    current = returned[50:] == ids[50:]
+    assert abs(current.mean() - 0.5) < 0.02
+    # A slot is taken with probability 1/2 * 1/50 a push: ages are geometric.
+    age = (ids[50:] - returned[50:])[~current]
+    assert age.mean() == pytest.approx(100, rel=0.06)  # 100 / sqrt(4975) = 1.4 %
+    assert pool.count.numpy() == 50
+    # Every image is where it was put: none lost, none twice.
+    assert len(set(returned[50:][~current])) == (~current).sum()
+
+
+def test_pool_is_left_alone_when_the_current_image_is_returned():
+    pool = ImagePool(2, (1, 1, 1))
+    exchange(pool, [1, 2], np.zeros([2, 2]))
+    assert exchange(pool, [3], [[0.9, 0.0]]) == [3]
+    assert pool.images.numpy().ravel().tolist() == [1, 2]
+    assert exchange(pool, [4], [[0.1, 0.7]]) == [2]
+    assert pool.images.numpy().ravel().tolist() == [1, 4]
+    # The second of one batch meets what the first has left.
+    assert exchange(pool, [5, 6], [[0.1, 0.7], [0.1, 0.7]]).tolist() == [4, 5]
+
+
+def test_pools_are_saved_for_each_replica(two_replicas, tmp_path):
+    data = synthetic.pair(8, batch=4)
+    model = models.build(
+        "cyclegan",
+        "tiny",
+        spec=data.spec,
+        hparams={"pool_size": 3},
+        strategy=two_replicas,
+    )
+    model.fit(data, steps_per_epoch=2, verbose=0)
+    assert {"pool_a/000.images", "pool_b/001.count"} <= model.replica_local()
+    arrays = checkpoint.collect(model)
+    assert arrays["pool_a/000.images"].shape == (2, 3, 8, 8, 1)
+    one, other = arrays["pool_a/000.images"]
+    assert (one != other).any()
+    assert arrays["pool_a/001.count"].tolist() == [3, 3]
+
+
+# Losses -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model():
+    hparams = {"crop": 8, "image_size": 12}
+    return models.build(
+        "cyclegan", "tiny", spec=synthetic.pair(8).spec, hparams=hparams
+    )
+
+
+def test_views_are_cut_and_mirrored(model):
+    images = np.arange(2 * 6 * 8, dtype="float32").reshape(2, 6, 8, 1)
+    uniforms = tf.constant([[0.0, 0.0, 0.9], [0.99, 0.99, 0.1]])
+    first, second = random_view(images, uniforms, crop=4, flip=True).numpy()
+    np.testing.assert_array_equal(first, images[0, :4, :4])
+    np.testing.assert_array_equal(second, images[1, 2:, 4:][:, ::-1])
+    np.testing.assert_array_equal(random_view(images, uniforms), images)
+    model.fit(synthetic.pair(8), steps_per_epoch=1, verbose=0)
+    assert model.pool_a.images.shape == (50, 8, 8, 1)
+
+
+def test_perfect_translators_have_no_cycle_loss(model, monkeypatch):
+    a, b = tf.random.uniform([2, 2, 4, 4, 1], -1, 1)
+    for name, sign in (("generator_ab", -1.0), ("generator_ba", -1.0)):
+        monkeypatch.setattr(model, name, lambda x, sign=sign: sign * x)
+    # D answers 0: (0 - 1)^2 for both.
+    for name in ("discriminator_a", "discriminator_b"):
+        monkeypatch.setattr(model, name, lambda x: 0.0 * x)
+    loss, (parts, fake_a, fake_b) = model.generators_loss(a, b)
+    np.testing.assert_array_equal(fake_b, -a)
+    np.testing.assert_array_equal(fake_a, -b)
+    assert parts["cycle_loss"] == 0
+    assert parts["adversarial_loss"] == 2
+    identity = 2 * np.abs(a).mean() + 2 * np.abs(b).mean()
+    np.testing.assert_allclose(parts["identity_loss"], identity, rtol=1e-6)
+    np.testing.assert_allclose(loss, 2 + 10 * 0.5 * identity, rtol=1e-6)
+
+
+def test_the_identity_term_feeds_each_generator_its_own_output(model, monkeypatch):
+    """G is to leave images of B alone: wired the other way it fights translation."""
+    a, b = tf.zeros([2, 4, 4, 1]), tf.ones([2, 4, 4, 1])
+    monkeypatch.setattr(model, "generator_ab", lambda x: tf.ones_like(x))
+    monkeypatch.setattr(model, "generator_ba", lambda x: tf.zeros_like(x))
+    _, (parts, _, _) = model.generators_loss(a, b)
+    assert parts["identity_loss"] == 0
+
+
+def test_discriminators_loss_is_halved(model, monkeypatch):
+    for name in ("discriminator_a", "discriminator_b"):
+        monkeypatch.setattr(model, name, lambda x: x)
+    one, two = tf.fill([2, 4, 4, 1], 1.0), tf.fill([2, 4, 4, 1], 2.0)
+    loss, parts = model.discriminators_loss(one, two, two, one)
+    # A: ((1 - 1)^2 + 2^2) / 2; B: ((2 - 1)^2 + 1^2) / 2.
+    assert parts["discriminator_a_loss"] == 2 and parts["discriminator_b_loss"] == 1
+    assert loss == 3
+
+
+# What it refuses ---------------------------------------------------------------------
+
+
+def spec_of(source, target):
+    features = {
+        name: Feature(shape, "uint8", 0, 255)
+        for name, shape in (("source", source), ("target", target))
+    }
+    return DataSpec("these", 10, features)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "hparams", "message"),
+    [
+        ((8, 8, 1), (8, 8, 3), {}, "8x8x1 and 8x8x3: .* number of channels"),
+        ((8, 8, 1), (8, 8, 3), {"image_size": 8}, "number of channels"),
+        ((8, 8, 3), (12, 12, 3), {}, "give an image_size"),
+        ((10, 8, 3), (10, 8, 3), {}, "10x8 do not fit: .* multiples of 4"),
+        ((8, 8, 3), (8, 8, 3), {"crop": 12}, "crop=12 is larger .* 8x8"),
+        (
+            (8, 8, 3),
+            (8, 8, 3),
+            {"judge_layers": 3},
+            "8x8 are too small .*judge_layers=3",
+        ),
+    ],
+)
+def test_data_that_do_not_fit(source, target, hparams, message):
+    with pytest.raises(BadInput, match=message):
+        models.build("cyclegan", "tiny", spec=spec_of(source, target), hparams=hparams)
+
+
+def test_one_domain_is_not_enough(stream):
+    with pytest.raises(BadInput, match="two domains.*--target_dataset"):
+        models.build("cyclegan", "tiny", spec=stream.spec)
+    with pytest.raises(BadInput, match="'gan' needs 'image'.*source, label, target"):
+        models.build("gan", "tiny", spec=synthetic.pair().spec)
