@@ -230,7 +230,7 @@ class Evaluation:
                 "k": k,
                 "local_steps": FLAGS.local_steps,
                 "log_p_drawn_from": found.proposal,
-                "pixels": self.model.config.pixels,
+                "pixels": getattr(self.model.config, "pixels", None),
             }
             for name, estimate in found.estimates().items()
         }

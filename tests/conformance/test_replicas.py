@@ -49,7 +49,7 @@ CASES = [
         ("vae_table", True, True),
         ("vae_semi_amortised", True, False),
         ("vae_semi_amortised_stopped", True, False),
-        ("cvae", True, True),
+        ("cvae", True, False),
         ("cvae_guided", True, False),
         ("cvae_label", True, False),
         ("cvae_baseline", True, False),

@@ -83,7 +83,7 @@ def test_the_optimum_is_reached():
     """
     model = Linear()
     x, _ = model.data(5)
-    ascend, _ = gaps._compiled(model, 600, 0.1)
+    ascend = gaps._ascent(model, 600, 0.1)
     found = tf.zeros([5, 2 * LATENT])
     state = local.adam_start(found)
     for number in range(600):

@@ -46,20 +46,6 @@ def bound(likelihood, prior, images, parameters, epsilon):
     return log_likelihood - tfd.kl_divergence(posterior, prior)
 
 
-def log_weight(likelihood, prior, images, parameters, epsilon):
-    """Return log p(x, z) - log q(z) of each row at one draw, `[rows]`, nats.
-
-    Its mean over draws estimates the ELBO, without variance where q is the posterior;
-    the mean of its exponential estimates p(x).
-
-    Args: as of `bound`, but epsilon `[rows, size]`.
-    """
-    posterior = gaussian(parameters)
-    z = posterior.bijector.forward(epsilon)
-    joint = likelihood(z).log_prob(images) + prior.log_prob(z)
-    return joint - posterior.log_prob(z)
-
-
 def slope(bound_of, parameters):
     """Return d bound_of(parameters) / d parameters, `[rows, 2 * size]`."""
     parameters = tf.convert_to_tensor(parameters)

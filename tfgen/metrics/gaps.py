@@ -68,9 +68,10 @@ class Gaps(NamedTuple):
 
 
 def is_measurable(model):
-    """Return whether `model` has one code with a diagonal Gaussian posterior.
+    """Return whether `model` has one code with a posterior of its own.
 
-    That is `posterior(images)`, `likelihood(z)` and `prior`.
+    That is `posterior(images)` with a bijector of standard normal noise,
+    `likelihood(z)` and `prior`.
     """
     return all(hasattr(model, name) for name in _NEEDED)
 
@@ -108,7 +109,7 @@ def measure(
     """
     if not len(images) or k < 1:
         raise BadInput(f"{len(images)} images and k={k}: both must be at least 1")
-    ascend, weights = _compiled(model, steps, rate)
+    ascend = _ascent(model, steps, rate)
     size, parts = model.config.latent_size, []
     done, total = 0, -(-len(images) // rows) * (steps + k)
 
@@ -121,25 +122,27 @@ def measure(
     for first in range(0, len(images), rows):
         x = tf.convert_to_tensor(images[first : first + rows], tf.float32)
         x = observed(model, x, seed, first)
-        amortised = local.parameters_of(model.posterior(x))
-        optimal = tf.zeros_like(amortised)
+        amortised = model.posterior(x)
+        optimal = tf.zeros([x.shape[0], 2 * size])
         state = local.adam_start(optimal)
         for number in range(steps):
             shape = [draws, size]
-            drawn = noise.normal(seed, number, "local", x.shape[0], shape, first)
+            epsilon = noise.normal(seed, number, "local", x.shape[0], shape, first)
             optimal, state = ascend(
                 x,
                 optimal,
                 state,
-                tf.transpose(drawn, [1, 0, 2]),
+                tf.transpose(epsilon, [1, 0, 2]),
                 tf.constant(number, tf.float32),
             )
             count()
-        sums = [_Sums(x.shape[0]) for _ in range(2)]
+        pair = local.gaussian(optimal), amortised
+        drawn = [_log_weights(model, x, posterior) for posterior in pair]
+        sums = [_Sums(x.shape[0]) for _ in pair]
         for number in range(k):
             epsilon = noise.normal(seed, number, "gaps", x.shape[0], [size], first)
-            for found, parameters in zip(sums, (optimal, amortised), strict=True):
-                found.add(weights(x, parameters, epsilon).numpy())
+            for found, log_weights in zip(sums, drawn, strict=True):
+                found.add(log_weights(epsilon).numpy())
             count()
         bounds = [found.total / k for found in sums]
         parts.append(bounds + [found.log_total - math.log(k) for found in sums])
@@ -162,8 +165,8 @@ class _Sums:
         self.log_total = np.logaddexp(self.log_total, log_weights)
 
 
-def _compiled(model, steps, rate):
-    """Return graphs: one step towards q*, and the log weights of one draw."""
+def _ascent(model, steps, rate):
+    """Return a graph: one step of rows' Gaussians towards q*."""
 
     def ascend(x, parameters, state, epsilon, number):
         def bound(at):
@@ -174,10 +177,15 @@ def _compiled(model, steps, rate):
         move, state = local.adam_step(slope, state, falling)
         return parameters + move, state
 
-    def weights(x, parameters, epsilon):
-        return local.log_weight(model.likelihood, model.prior, x, parameters, epsilon)
+    return tf.function(ascend, jit_compile=model.xla, autograph=False)
 
-    return (
-        tf.function(function, jit_compile=model.xla, autograph=False)
-        for function in (ascend, weights)
-    )
+
+def _log_weights(model, x, posterior):
+    """Return a graph of epsilon: log p(x, z) - log q(z) of each row at one draw."""
+
+    def log_weights(epsilon):
+        z = posterior.bijector.forward(epsilon)
+        joint = model.likelihood(z).log_prob(x) + model.prior.log_prob(z)
+        return joint - posterior.log_prob(z)
+
+    return tf.function(log_weights, jit_compile=model.xla, autograph=False)
