@@ -29,7 +29,7 @@ def run(model, iterator, step, length):
     longest = max(n for n in range(1, LONGEST + 1) if length % n == 0)
 
     def draw(number):
-        batch = model._adapt(next(iterator))
+        batch = _seen(model, next(iterator))
         clock = model.step.value + tf.cast(number, tf.int64)
         model._begin(lambda: clock)
         return batch, {request[0]: model.noise(*request) for request in requests}
@@ -68,7 +68,7 @@ def _record(model, spec, step):
     found = []
 
     def trace(element):
-        batch = model._adapt(element)
+        batch = _seen(model, element)
         model._begin(lambda: model.step.value, {})
         logs, finite = step(batch)
         batch_spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, batch)
@@ -78,6 +78,12 @@ def _record(model, spec, step):
     with tf.init_scope():
         tf.function(trace, autograph=False).get_concrete_function(spec)
     return found
+
+
+def _seen(model, element):
+    """Return what the model declares of a raw batch, and `index`: XLA holds no text."""
+    batch = model._adapt(element)
+    return {name: batch[name] for name in [*model.spec.features, "index"]}
 
 
 def _loop(count, body, *start):
