@@ -64,7 +64,11 @@ def shard_gradients(model, shards):
 
     def merged(*parts):
         """Of a report the mean, of rows all of them."""
-        return tf.concat(parts, axis=0) if parts[0].shape else tf.add_n(parts) / shards
+        return (
+            tf.concat(parts, axis=0)
+            if parts[0].shape.rank
+            else tf.add_n(parts) / shards
+        )
 
     model.gradients = gradients
 
