@@ -42,8 +42,11 @@ CASES = [
         ("dann", True, False),
     ]
 ]
-# Their losses hold statistics of a replica's rows.
-NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan"}
+# Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
+# norms blow up rounding: gradients of all rows and of halves agree to 6e-7 at equal
+# weights (asserted in test_cyclegan), then an input 1e-6 off moves them by 1e-4, and
+# three large steps make 1e-2 of it.
+NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
 
 
 def shard_gradients(model, shards):
