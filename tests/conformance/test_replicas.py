@@ -60,8 +60,11 @@ CASES = [
         ("dann", True, False),
     ]
 ]
-# Their losses hold statistics of a replica's rows.
-NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan"}
+# Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
+# norms blow up rounding: gradients of all rows and of halves agree to 6e-7 at equal
+# weights (asserted in test_cyclegan), then an input 1e-6 off moves them by 1e-4, and
+# three large steps make 1e-2 of it.
+NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.
 GATHERED = {"gmmn", "gmmn_code", "vae_table"}
@@ -85,7 +88,11 @@ def shard_gradients(model, shards):
 
     def merged(*parts):
         """Of a report the mean, of rows all of them."""
-        return tf.concat(parts, axis=0) if parts[0].shape else tf.add_n(parts) / shards
+        return (
+            tf.concat(parts, axis=0)
+            if parts[0].shape.rank
+            else tf.add_n(parts) / shards
+        )
 
     model.gradients = gradients
 
