@@ -230,7 +230,7 @@ class VAE(GenerativeModel):
 
     def decode(self, z):
         """Return E[x | z], `[rows, h, w, c]`."""
-        return self.likelihood(z).mean()
+        return self.likelihood(tf.convert_to_tensor(z)).mean()
 
     def encode(self, images):
         """Return the posterior's mean and standard deviation, `[rows, latent_size]`."""
