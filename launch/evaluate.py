@@ -378,7 +378,7 @@ class Evaluation:
         return found
 
     def _parzen(self, metrics):
-        from tfgen.metrics.parzen import WARNING, parzen
+        from tfgen.metrics.parzen_windows import WARNING, parzen
 
         test, validation, chosen_on = self._parzen_rows()
         fakes = self._unit_rows(self.fakes)

@@ -9,7 +9,7 @@ import scipy.special
 import scipy.stats
 
 from tfgen.core.errors import BadInput
-from tfgen.metrics.parzen import parzen, parzen_log_likelihood
+from tfgen.metrics.parzen_windows import parzen, parzen_log_likelihood
 
 DATA = pathlib.Path(os.environ.get("TFGEN_TEST_DATA", "../shared")) / "tfds"
 
