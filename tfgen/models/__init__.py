@@ -40,6 +40,9 @@ MODELS = {
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
+    "video_gan": "tfgen.models.video_gan:VideoGAN",
+    "video_gan_one_stream": "tfgen.models.video_gan:OneStreamVideoGAN",
+    "video_gan_future": "tfgen.models.video_gan:FutureVideoGAN",
 }
 
 
