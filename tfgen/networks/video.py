@@ -57,10 +57,10 @@ def generator(latent_size, clip_shape, channels, *, streams=2):
     x = keras.layers.Reshape([1, 1, 1, latent_size])(z)
     x = _transposed(3, width, [frames, 4, 4], 1, "valid")(x)
     x = rising(_normalised(x, GENERATING), channels)
-    foreground = _head(3, clip_shape[-1], "tanh")(x)
     if streams == 1:
-        return keras.Model(z, foreground, name="generator")
-    mask = _head(3, 1, "sigmoid")(x)
+        clips = _head(3, clip_shape[-1], "tanh", name="head")(x)
+        return keras.Model(z, clips, name="generator")
+    foreground, mask = _moving(x, clip_shape[-1])
     x = keras.layers.Reshape([1, 1, latent_size])(z)
     x = _transposed(2, width, 4, 1, "valid")(x)
     x = rising(_normalised(x, GENERATING), channels)
@@ -84,8 +84,7 @@ def future_generator(clip_shape, channels):
     code = keras.layers.Reshape([1, *x.shape[1:]])(x)
     moving = _transposed(3, width, [frames, 1, 1], 1, "valid")(code)
     moving = rising(_normalised(moving, GENERATING), channels)
-    foreground = _head(3, clip_shape[-1], "tanh")(moving)
-    mask = _head(3, 1, "sigmoid")(moving)
+    foreground, mask = _moving(moving, clip_shape[-1])
     background = _head(2, clip_shape[-1], "tanh")(rising(x, channels))
     outputs = composed(foreground, mask, background)
     return keras.Model(first, outputs, name="generator")
@@ -126,7 +125,13 @@ def composed(foreground, mask, background):
     return [clips, foreground, mask, background]
 
 
-def _head(axes, channels, activation):
+def _moving(x, channels):
+    """Return foreground and mask: two convolutions, computed as one."""
+    x = _head(3, channels + 1, None, name="heads")(x)
+    return keras.ops.tanh(x[..., :channels]), keras.ops.sigmoid(x[..., channels:])
+
+
+def _head(axes, channels, activation, name=None):
     layer = volumes.Conv3DTranspose if axes == 3 else keras.layers.Conv2DTranspose
     return layer(
         channels,
@@ -136,6 +141,7 @@ def _head(axes, channels, activation):
         activation=activation,
         kernel_initializer=START.clone(),
         dtype="float32",
+        name=name,
     )
 
 
