@@ -9,9 +9,10 @@ on that plane, by class, beside what it decodes to; --beside adds a second run);
 reconstruct (images above their reconstructions, --at several saves); classes (a row a
 class, the same latents in each); arithmetic (A - B + C on averaged latents); complete
 (a row an image: what is observed of it, the image, the prediction, --columns
-completions). Of two domains: translate (image, translation and back), embedding
-(features before and after adaptation), confusion. The last line on stdout is one JSON
-object.
+completions); future (clips beside what becomes of their first frames). Of two domains:
+translate (image, translation and back), embedding (features before and after
+adaptation), confusion. Clips are written as .gif, or as .png with a row of frames for
+each. The last line on stdout is one JSON object.
 """
 
 import os
@@ -23,7 +24,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import Workdir
 
-from . import common_flags, held_out, latents, sample_domains
+from . import common_flags, held_out, latents, sample_clips, sample_domains
 
 FLAGS = flags.FLAGS
 # What each mode asks of a model.
@@ -36,6 +37,7 @@ NEEDS = {
     "classes": "decode",
     "arithmetic": "decode",
     "complete": "observed",
+    "future": "predict",
     "translate": "translate_ab",
     "embedding": "classify",
     "confusion": "classify",
@@ -73,7 +75,9 @@ flags.DEFINE_string(
     "input", None, "Data to reconstruct or translate; none: the run's held-out."
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
-flags.DEFINE_string("out", None, "PNG file; none: WORKDIR/samples/MODE.png.")
+flags.DEFINE_string(
+    "out", None, "PNG, of clips also GIF; none: in WORKDIR/samples, called MODE."
+)
 
 
 def main():
@@ -103,6 +107,8 @@ def main():
         count = _whole(out, lambda path: draw(source, FLAGS, path))
     else:
         images, columns = globals()[f"_{FLAGS.mode}"](source)
+        if out.suffix.lower() == ".gif" and images.ndim != 5:
+            raise BadInput(f"--out={out}: {source.name} makes images: give a .png file")
         write(out, images, columns, source.spec)
         count = len(images)
     return {
@@ -118,10 +124,12 @@ def main():
 def _out():
     if FLAGS.out is None and FLAGS.workdir is None:
         raise BadInput("--out is needed: the PNG file to write")
-    default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}.png"
-    out = pathlib.Path(FLAGS.out or default)
-    if out.suffix.lower() != ".png" or out.is_dir():
-        raise BadInput(f"--out={out} is not the name of a .png file")
+    run = Workdir(FLAGS.workdir or "").config if FLAGS.workdir else None
+    clips = "video" in (run or {"data_spec": {}})["data_spec"].get("features", {})
+    name = f"{FLAGS.mode}.{'gif' if clips else 'png'}"
+    out = pathlib.Path(FLAGS.out or Workdir(FLAGS.workdir or "").samples / name)
+    if out.suffix.lower() not in (".png", ".gif") or out.is_dir():
+        raise BadInput(f"--out={out} is not the name of a .png file, of clips a .gif")
     if FLAGS.out and not out.absolute().parent.is_dir():
         raise BadInput(f"--out={out}: there is no folder {out.parent}")
     return out
@@ -380,15 +388,23 @@ def _complete(source):
     return table.reshape([-1, *images.shape[1:]]), FLAGS.columns + 3
 
 
+def _future(source):
+    """Clips, each beside what the model makes of its first frame."""
+    return sample_clips.futures(source, _data(source, FLAGS.num)["video"]), 2
+
+
 def _translate(source):
     return sample_domains.triplets(source, FLAGS)
 
 
 def write(path, images, columns, spec):
-    """Write images `[n, h, w, c]` in the range of `spec` as one PNG, atomically."""
+    """Write images `[n, h, w, c]` or clips in the range of `spec`, atomically."""
     from tfgen.callbacks.pictures import grid, write_png
     from tfgen.core.spec import to_uint8
 
+    if images.ndim == 5:
+        _whole(path, lambda part: sample_clips.write(part, images, columns, spec))
+        return
     picture = grid(to_uint8(images, spec.image), columns)
     _whole(path, lambda partial: write_png(partial, picture))
 
@@ -396,7 +412,7 @@ def write(path, images, columns, spec):
 def _whole(path, write):
     """Return `write(partial path)`; the file then appears as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         returned = write(partial)
         os.replace(partial, path)

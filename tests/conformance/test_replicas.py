@@ -62,6 +62,7 @@ CASES = [
         ("video_gan", False, False),
         ("video_gan_one_stream", True, False),
         ("video_gan_future", True, False),
+        ("video_classifier", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
