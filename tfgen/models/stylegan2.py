@@ -15,9 +15,8 @@ Departures: the layer where the second w takes over is drawn for each row, not f
 device's batch; the means of w and of the path lengths are of the rows of all replicas,
 once a step (the code keeps one a device), so that no state is a replica's own; the
 penalty takes the mean that its own replica's rows lead to. Fixed noise, of images that
-should depend on w alone, is drawn from seed 0 and not stored.
-
-The minibatch deviation is of a replica's rows: N replicas equal one device with N shards.
+should depend on w alone, is drawn from seed 0 and not stored. The minibatch deviation
+is of a replica's rows: N replicas equal one device with N shards.
 """
 
 import dataclasses
@@ -34,8 +33,7 @@ from tfgen.losses import adversarial, health, penalties
 from tfgen.networks import style
 
 SIDES = (1024, 512, 256, 128, 64, 32)
-_W_DECAY = 0.995  # of the mean of w, a step
-_PATH_DECAY = 0.99  # of the mean path length, an update
+_W_DECAY, _PATH_DECAY = 0.995, 0.99  # of the means of w and of the path lengths
 
 
 @dataclasses.dataclass(frozen=True)
