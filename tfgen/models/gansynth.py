@@ -84,6 +84,7 @@ _SMALL = {
     "channels": 32,
     "channel_budget": 512,
     "latent_size": 64,
+    "average_decay": 0.995,
 }
 _TINY = {
     "frames": 8,
@@ -201,7 +202,7 @@ class GANSynthFlat(GenerativeModel):
         )
         last = config.resolutions
         *sides, outputs = _representation(config, spec).shape
-        start = [side // 2 ** (last - 1) for side in sides]
+        start = tuple(side // 2 ** (last - 1) for side in sides)
         if sides != [side * 2 ** (last - 1) for side in start]:
             raise BadInput(
                 f"spectrograms of {sides[0]}x{sides[1]} cannot be halved "
