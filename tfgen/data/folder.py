@@ -1,8 +1,9 @@
-"""`folder:PATH`: PNG, JPEG, BMP, GIF (first frame) and WEBP pictures.
+"""`folder:PATH`: PNG, JPEG, BMP, GIF (first frame) and WEBP pictures, or WAV files.
 
 Pictures in sub-folders (at any depth below them) take the sub-folder's name as their
 class; without sub-folders there are no labels. The order is that of the sorted paths.
-Names that start with a dot and other kinds of files are skipped.
+Names that start with a dot and other kinds of files are skipped. A folder of WAV files
+is read by `tfgen.data.wav`.
 """
 
 import warnings
@@ -13,6 +14,7 @@ from PIL import Image
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
+from tfgen.data import wav
 from tfgen.data.image import fit
 from tfgen.data.rows import Rows, check_memory, one_line
 
@@ -47,11 +49,18 @@ def read(path: str, image_size: int | None = None, on_corrupt: str = "stop") -> 
     root = Path(path).expanduser()
     if not root.is_dir():
         raise BadInput(f"folder:{path} is not a folder; expected one with pictures")
-    pictures = _pictures(root)
+    pictures, sounds = _pictures(root), wav.files(root)
+    if sounds and pictures:
+        raise BadInput(
+            f"folder:{path} has both pictures, such as {pictures[0].name!r}, and "
+            f"sounds, such as {sounds[0].name!r}: move one kind elsewhere"
+        )
+    if sounds:
+        return wav.read(root, f"folder:{path}", on_corrupt)
     if not pictures:
         raise BadInput(
             f"folder:{path} has no pictures; expected files ending in "
-            f"{', '.join(FORMATS)}"
+            f"{', '.join(FORMATS)}, or .wav"
         )
     skipped = []
     if on_corrupt == "skip":

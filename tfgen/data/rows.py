@@ -21,20 +21,24 @@ class Rows:
         features: what one example looks like.
         train: feature name -> array `[rows, ...]`.
         test: the same for the source's own test split, or None.
-        skipped: what was wrong with each picture that was left out.
+        skipped: what was wrong with each picture or sound that was left out.
+        remarks: a line for each thing that was done to some of the files.
     """
 
     features: dict[str, Feature]
     train: dict[str, np.ndarray]
     test: dict[str, np.ndarray] | None = None
     skipped: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def resized(self, size: int) -> "Rows":
         """Cuts and resizes the images, see `tfgen.data.image.fit`.
 
         Raises:
-            BadInput: the images are not uint8.
+            BadInput: there are no images, or they are not uint8.
         """
+        if "image" not in self.features:
+            raise BadInput("image_size resizes images, and the data have none")
         old = self.features["image"]
         if old.dtype != "uint8":
             raise BadInput("image_size resizes uint8 images only, these are floats")

@@ -4,6 +4,7 @@ A reader turns a name into `Rows`, whole splits as arrays. To add a source, writ
 reader and enter it in `EMBEDDED` (plain names) or `READERS` (names with a colon).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
-from tfgen.data import folder, npz, ring
+from tfgen.data import folder, npz, ring, synth_notes
 from tfgen.data.pipeline import RowsOnDisk, Stream, check_batch_and_seed
 from tfgen.data.rows import Rows
 
@@ -25,7 +26,8 @@ class Data:
         train: rows to train on.
         validation: rows held out of the training split, or None.
         test: rows of the source's own test split, or None.
-        skipped: what was wrong with each picture that was left out.
+        skipped: what was wrong with each picture or sound that was left out.
+        remarks: a line for each thing that was done to some of the files.
     """
 
     spec: DataSpec
@@ -33,6 +35,7 @@ class Data:
     validation: Stream | None
     test: Stream | None
     skipped: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def load(
@@ -54,8 +57,11 @@ def load(
     Names:
         `mnist_5k`: 5,000 MNIST digits that need neither file nor network.
         `gaussian_ring`: points of the plane around eight centres.
+        `synth_notes`, `synth_notes/wide`, `synth_notes/paper`: made-up instruments,
+            see `tfgen.data.synth_notes`.
         `npz:PATH`: arrays of a NumPy archive, see `tfgen.data.npz`.
-        `folder:PATH`: pictures, classes from sub-folders, see `tfgen.data.folder`.
+        `folder:PATH`: pictures, classes from sub-folders, see `tfgen.data.folder`; or
+            WAV files of notes, see `tfgen.data.wav`.
         `usps`, `emoji/google`, `emoji/twitter`, `emoji/recoloured`: from files placed
             by hand, see `tfgen.data.builders`.
         anything else: a TensorFlow Datasets name, also `name/config`, see
@@ -108,7 +114,7 @@ def load(
         train = {key: _pick(array, chosen) for key, array in train.items()}
         count = wanted
     if validation_fraction:
-        label = train.get("label") if use_labels else None
+        label = train.get("label", train.get("pitch")) if use_labels else None
         chosen = stratified_share(validation_fraction, count, label, seed)
         if len(chosen) in (0, count):
             raise BadInput(
@@ -128,7 +134,12 @@ def load(
         return Stream(arrays, spec, batch=batch, seed=seed, flip=flip)
 
     return Data(
-        spec, stream(train, flip), stream(held_out), stream(rows.test), rows.skipped
+        spec,
+        stream(train, flip),
+        stream(held_out),
+        stream(rows.test),
+        rows.skipped,
+        rows.remarks,
     )
 
 
@@ -183,6 +194,7 @@ def mnist_5k() -> Rows:
 EMBEDDED: dict[str, Callable[[], Rows]] = {
     "mnist_5k": mnist_5k,
     "gaussian_ring": ring.gaussian_ring,
+    **{name: functools.partial(synth_notes.read, name) for name in synth_notes.SETS},
 }
 READERS: dict[str, Callable[[str, int | None, str], Rows]] = {
     "npz": lambda path, size, on_corrupt: npz.read(path, size),
