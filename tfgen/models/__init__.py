@@ -41,6 +41,8 @@ MODELS = {
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
+    "gansynth": "tfgen.models.gansynth:GANSynth",
+    "gansynth_flat": "tfgen.models.gansynth:GANSynthFlat",
 }
 
 
