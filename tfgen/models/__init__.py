@@ -37,6 +37,7 @@ MODELS = {
     "wgan": "tfgen.models.wgan:WGAN",
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",
+    "stylegan2": "tfgen.models.stylegan2:StyleGAN2",
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
