@@ -8,8 +8,6 @@ the same measurement. The last line on stdout is one JSON object.
 
 import json
 import math
-import sys
-import time
 
 from absl import flags
 
@@ -17,6 +15,7 @@ from tfgen.core.errors import BadInput
 from tfgen.workdir import write_json
 
 from . import adaptation, common_flags, held_out, translation
+from .progress import Progress
 
 FLAGS = flags.FLAGS
 ROWS = 500  # images in one pass of a network
@@ -497,30 +496,6 @@ def write(path, records):
 
     kept = {key(record): record for record in [*earlier, *records]}
     write_json(path, list(kept.values()))
-
-
-class Progress:
-    """Share done and time left on stderr, a line every few seconds."""
-
-    EVERY = 5.0  # seconds
-
-    def start(self, what):
-        """Begin counting something else."""
-        self.what = what
-        self.started = self.shown = time.monotonic()
-
-    def say(self, message):
-        """Print a line."""
-        print(message, file=sys.stderr, flush=True)
-
-    def __call__(self, done, total):
-        """Print how far it is, when a line is due."""
-        now = time.monotonic()
-        if now - self.shown < self.EVERY:
-            return
-        self.shown = now
-        left = (now - self.started) * (total - done) / done
-        self.say(f"{self.what}: {100 * done // total} %, {left:.0f} s left")
 
 
 def command():

@@ -109,7 +109,9 @@ def statistics(model, seed, rows, label=None):
         found = []
         for first in range(0, LATENTS, part):
             z = noise.normal(seed, 0, "projection", part, [size], first)
-            given = [] if number is None else [tf.fill([part], tf.cast(number, tf.int64))]
+            given = (
+                [] if number is None else [tf.fill([part], tf.cast(number, tf.int64))]
+            )
             found.append(model.map(z, *given)[:, 0].numpy())
         found = np.concatenate(found)
         means[number] = found.mean(axis=0)
