@@ -38,6 +38,8 @@ MODELS = {
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",
     "stylegan2": "tfgen.models.stylegan2:StyleGAN2",
+    "stylegan2_ada": "tfgen.models.stylegan2_ada:StyleGAN2ADA",
+    "stylegan2_diffaugment": "tfgen.models.stylegan2_ada:StyleGAN2DiffAugment",
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
