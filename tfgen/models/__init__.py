@@ -40,6 +40,9 @@ MODELS = {
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
+    "text_filter_gan": "tfgen.models.text_filter_gan:TextFilterGAN",
+    "text_filter_gan_matched": "tfgen.models.text_filter_gan:MatchedTextFilterGAN",
+    "text_concat_gan": "tfgen.models.text_filter_gan:TextConcatGAN",
 }
 
 
