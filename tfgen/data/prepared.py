@@ -2,7 +2,8 @@
 
 What is prepared under data_dir loads without network. What is not is downloaded and
 prepared there once, however many processes ask at the same time. Of each example the
-numeric features of fixed shape are kept (image, label, audio, video, ...).
+numeric features of fixed shape are kept (image, label, audio, video, ...). Sound
+becomes 16 bits, and the classes of "pitch" are the pitches that occur.
 """
 
 import contextlib
@@ -21,8 +22,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfgen.core.errors import BadInput
-from tfgen.core.spec import Feature
-from tfgen.data import builders, rows
+from tfgen.core.spec import PCM16, Feature
+from tfgen.data import builders, rows, wav
 from tfgen.data.image import fit_array
 from tfgen.data.pipeline import RowsOnDisk
 
@@ -83,6 +84,8 @@ def read(
     in_memory = sum(counts.values()) * row_size <= rows.MEMORY_LIMIT
     get = _in_memory if in_memory else _on_disk
     loaded = [get(builder, s, counts[s], features, image_size) for s in counts]
+    if "audio" in features and "pitch" in features:
+        _renumber_pitches(features, loaded)
     return rows.Rows(features, *loaded)
 
 
@@ -178,14 +181,24 @@ def _features(builder, image_size: int | None, name: str) -> dict[str, Feature]:
             raise BadInput(f"the images of {name} differ in size: give an image_size")
         if None in shape:
             continue
-        if isinstance(feature, tfds.features.Audio) and dtype == "float32":
-            low, high = -1.0, 1.0
+        if isinstance(feature, tfds.features.Audio):
+            dtype, (low, high) = "int16", PCM16
         classes = getattr(feature, "names", None) or ()
         rate = getattr(feature, "sample_rate", None)
         features[key] = Feature(shape, dtype, low, high, tuple(classes), rate)
     if not features:
         raise BadInput(f"{name} has no numeric feature of fixed shape")
     return features
+
+
+def _renumber_pitches(features: dict[str, Feature], splits: list[dict]):
+    """Leaves of the classes of "pitch", 128 in NSynth, those that occur."""
+    numbers = [np.asarray(split["pitch"]) for split in splits]
+    occurring = np.unique(np.concatenate(numbers))
+    for split, number in zip(splits, numbers, strict=True):
+        split["pitch"] = np.searchsorted(occurring, number).astype("int64")
+    names = features["pitch"].classes or tuple(map(str, range(128)))
+    features["pitch"] = Feature((), "int64", classes=[names[i] for i in occurring])
 
 
 def _is_resized(feature, image_size: int | None) -> bool:
@@ -243,7 +256,10 @@ def _fill(arrays: dict[str, np.ndarray], builder, split: str, image_size: int | 
                 batch[key] = fit_array(_gray_or_rgb(batch[key][0]), image_size)[None]
             part = slice(row, row + len(batch[next(iter(arrays))]))
             for key, array in arrays.items():
-                array[part] = batch[key]
+                value = batch[key]
+                if array.dtype == "int16" and value.dtype.kind == "f":
+                    value = wav.to_pcm16(value)
+                array[part] = value
             row = part.stop
     except tf.errors.OpError as error:
         raise BadInput(

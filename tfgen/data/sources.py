@@ -64,6 +64,8 @@ def load(
             WAV files of notes, see `tfgen.data.wav`.
         `usps`, `emoji/google`, `emoji/twitter`, `emoji/recoloured`: from files placed
             by hand, see `tfgen.data.builders`.
+        `notes/small`, `notes/gm`: played from a SoundFont, see
+            `tfgen.data.builders.notes`.
         anything else: a TensorFlow Datasets name, also `name/config`, see
             `tfgen.data.prepared`.
         any of these followed by `@ROWS`, as in `mnist@2000`: that many training rows,
@@ -201,7 +203,7 @@ READERS: dict[str, Callable[[str, int | None, str], Rows]] = {
     "folder": folder.read,
 }
 # What users type for the builders of `tfgen.data.builders`.
-BUILT = {"usps": "tfgen_usps", "emoji": "tfgen_emoji"}
+BUILT = {"usps": "tfgen_usps", "emoji": "tfgen_emoji", "notes": "tfgen_notes"}
 
 
 def _read(
