@@ -44,3 +44,44 @@ def pair(size=28, batch=16, rows=ROWS, seed=0):
     fewer["image"] = np.ascontiguousarray(np.rot90(fewer["image"], axes=(1, 2)))
     target = Stream(fewer, source.spec, batch=batch, seed=seed + 1)
     return PairStream(source, target)
+
+
+def clips(size=8, batch=16, rows=ROWS, seed=0, frames=4):
+    """A training stream of clips of moving shapes, with their sentences and labels."""
+    from tfgen.data import shapes
+
+    kind = shapes.Variant(
+        "tiny",
+        side=size,
+        frames=frames,
+        sizes=(("small", size / 4), ("large", size / 2)),
+        colours=("red", "green", "blue"),
+        paths=shapes.STRAIGHT,
+        speed=size / 4 / (frames - 1),
+        clips=(rows, 1),
+    )
+    made = shapes.rows(kind)
+    return Stream(
+        made.train, DataSpec("clips", rows, made.features), batch=batch, seed=seed
+    )
+
+
+def notes(size=8, batch=16, rows=ROWS, seed=0):
+    """A training stream of notes of four pitches: a few harmonics that die out."""
+    samples, rate, pitches = 32 * size, 16000, (60, 64, 67, 72)
+    random = np.random.default_rng(size)
+    pitch = np.arange(rows, dtype="int64") % len(pitches)
+    hertz = 440.0 * 2 ** ((np.array(pitches)[pitch, None] - 69) / 12)
+    angle = 2 * np.pi * hertz * np.arange(samples) / rate
+    audio = sum(
+        random.uniform(size=[rows, 1]) * np.sin(k * (angle + random.uniform(0, 6)))
+        for k in (1, 2, 3)
+    )
+    audio *= np.exp(-3 * np.arange(samples) / samples) * 8000
+    features = {
+        "audio": Feature((samples,), "int16", -32768, 32768, sample_rate=rate),
+        "pitch": Feature((), "int64", classes=tuple(map(str, pitches))),
+    }
+    arrays = {"audio": audio.astype("int16"), "pitch": pitch}
+    spec = DataSpec("notes", rows, features)
+    return Stream(arrays, spec, batch=batch, seed=seed)

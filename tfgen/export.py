@@ -45,6 +45,7 @@ _SINGLE_OUTPUT = {
     "encode": "z",
     "log_prob": "log_prob",
     "classify": "logits",
+    "map": "w",
 }
 
 

@@ -52,7 +52,7 @@ class PitchClassifier(GenerativeModel):
     PRESETS = {
         "paper": {},
         "small": {"frames": 64, "bins": 256},
-        "tiny": {"frames": 8, "bins": 32, "channels": (2, 2), "features": 8},
+        "tiny": {"frames": 16, "bins": 32, "channels": (2, 2), "features": 8},
     }
     monitor = ("accuracy", "max")
 
