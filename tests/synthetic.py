@@ -67,21 +67,17 @@ def clips(size=8, batch=16, rows=ROWS, seed=0, frames=4):
 
 
 def notes(size=8, batch=16, rows=ROWS, seed=0):
-    """A training stream of notes of four pitches: a few harmonics that die out."""
-    samples, rate, pitches = 32 * size, 16000, (60, 64, 67, 72)
+    """A training stream of 8 x `size` samples of tones, an octave of pitches."""
     random = np.random.default_rng(size)
-    pitch = np.arange(rows, dtype="int64") % len(pitches)
-    hertz = 440.0 * 2 ** ((np.array(pitches)[pitch, None] - 69) / 12)
-    angle = 2 * np.pi * hertz * np.arange(samples) / rate
-    audio = sum(
-        random.uniform(size=[rows, 1]) * np.sin(k * (angle + random.uniform(0, 6)))
-        for k in (1, 2, 3)
-    )
-    audio *= np.exp(-3 * np.arange(samples) / samples) * 8000
+    pitch = np.arange(rows, dtype="int64") % 12
+    hertz = 440 * 2.0 ** ((pitch + 84 - 69) / 12)
+    cycles = hertz[:, None] * np.arange(8 * size) / 16000
+    cycles += random.uniform(size=[rows, 1])
+    loudness = random.uniform(0.2, 0.9, [rows, 1])
+    audio = np.rint(32767 * loudness * np.sin(2 * np.pi * cycles)).astype("int16")
     features = {
-        "audio": Feature((samples,), "int16", -32768, 32768, sample_rate=rate),
-        "pitch": Feature((), "int64", classes=tuple(map(str, pitches))),
+        "audio": Feature((8 * size,), "int16", -32768, 32768, sample_rate=16000),
+        "pitch": Feature((), "int64", classes=tuple(map(str, range(84, 96)))),
     }
-    arrays = {"audio": audio.astype("int16"), "pitch": pitch}
     spec = DataSpec("notes", rows, features)
-    return Stream(arrays, spec, batch=batch, seed=seed)
+    return Stream({"audio": audio, "pitch": pitch}, spec, batch=batch, seed=seed)
