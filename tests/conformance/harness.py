@@ -17,6 +17,7 @@ DATA = {
     **dict.fromkeys(["cyclegan", "adda", "dann"], "pair"),
     **dict.fromkeys(["video_gan", "video_gan_one_stream", "video_gan_future"], "clips"),
     **dict.fromkeys(["video_classifier"], "clips"),
+    **dict.fromkeys(["pitch_classifier"], "notes"),
 }
 
 

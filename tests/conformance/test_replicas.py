@@ -29,6 +29,7 @@ CASES = [
         ("wgan_gp", True, True),
         ("classifier", False, False),
         ("classifier", True, False),
+        ("pitch_classifier", True, False),
         (harness.TOY, False, True),
         (harness.TOY, True, False),
         ("gan", True, False),

@@ -37,6 +37,7 @@ MODELS = {
     "wgan": "tfgen.models.wgan:WGAN",
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",
+    "pitch_classifier": "tfgen.models.pitch_classifier:PitchClassifier",
     "stylegan2": "tfgen.models.stylegan2:StyleGAN2",
     "stylegan2_ada": "tfgen.models.stylegan2_ada:StyleGAN2ADA",
     "stylegan2_diffaugment": "tfgen.models.stylegan2_ada:StyleGAN2DiffAugment",
