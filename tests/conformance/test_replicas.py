@@ -58,6 +58,9 @@ CASES = [
         ("adda", True, False),
         ("adda", False, True),
         ("dann", True, False),
+        ("gansynth", True, False),
+        ("gansynth", False, False),
+        ("gansynth_flat", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
@@ -65,6 +68,7 @@ CASES = [
 # weights (asserted in test_cyclegan), then an input 1e-6 off moves them by 1e-4, and
 # three large steps make 1e-2 of it.
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
+NOT_BY_ROW |= {"gansynth", "gansynth_flat"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.
 GATHERED = {"gmmn", "gmmn_code", "vae_table"}
