@@ -22,8 +22,9 @@ its length counts s-fold in the penalty. `gansynth_flat` trains all blocks at on
 
 Departures: fakes carry the pitches of the batch's real rows, for the discriminator
 turned by half the batch: the distribution of the published draws from the histogram of
-the training set; the discriminator is updated first. The deviation that D sees over a batch is over
-a replica's rows, so N replicas of B rows equal one device with N shards of B rows.
+the training set; the discriminator is updated first. The deviation that D sees over a
+batch is over a replica's rows, so N replicas of B rows equal one device with N shards
+of B rows.
 """
 
 import dataclasses
