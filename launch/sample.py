@@ -10,8 +10,10 @@ reconstruct (images above their reconstructions, --at several saves); classes (a
 class, the same latents in each); arithmetic (A - B + C on averaged latents); complete
 (a row an image: what is observed of it, the image, the prediction, --columns
 completions). Of two domains: translate (image, translation and back), embedding
-(features before and after adaptation), confusion. The last line on stdout is one JSON
-object.
+(features before and after adaptation), confusion. Of styles: truncation (a row a
+latent, psi from 0 to --truncation), mix (coarse styles of the left, fine ones of the
+top), walk (a GIF or MP4), project (images beside their projections into w). The last
+line on stdout is one JSON object.
 """
 
 import os
@@ -23,7 +25,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import Workdir
 
-from . import common_flags, held_out, latents, sample_domains
+from . import common_flags, held_out, latents, sample_domains, sample_styles
 
 FLAGS = flags.FLAGS
 # What each mode asks of a model.
@@ -39,6 +41,7 @@ NEEDS = {
     "translate": "translate_ab",
     "embedding": "classify",
     "confusion": "classify",
+    **dict.fromkeys(sample_styles.MODES, "map"),
 }
 FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
 MOST = 10_000  # images in a picture
@@ -47,14 +50,19 @@ CODES, LATTICE = 2000, 20  # points, images a side of --mode=latents
 common_flags.define_run()
 flags.DEFINE_string("saved_model", None, "Export folder, instead of --workdir.")
 flags.DEFINE_integer(
-    "num", 64, "Images; rows, for interpolate and complete.", lower_bound=1
+    "num",
+    64,
+    "Images; rows, for interpolate, complete and truncation; images a side of mix; "
+    "walks at a time.",
+    lower_bound=1,
 )
 flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("mode", "grid", f"What to draw: {', '.join(NEEDS)}.")
 flags.DEFINE_integer(
     "columns",
     10,
-    "Steps of a row of interpolate, completions of a row of complete.",
+    "Steps of a row of interpolate or truncation, or between two stops of a walk; "
+    "completions of a row of complete.",
     lower_bound=2,
     upper_bound=100,
 )
@@ -73,14 +81,24 @@ flags.DEFINE_string(
     "input", None, "Data to reconstruct or translate; none: the run's held-out."
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
-flags.DEFINE_string("out", None, "PNG file; none: WORKDIR/samples/MODE.png.")
+flags.DEFINE_float("truncation", 1.0, "psi: share of the way from the mean of w.")
+flags.DEFINE_integer(
+    "crossover", None, "Copies of w that mix takes from the left; none: half."
+)
+flags.DEFINE_integer("projection_steps", 1000, "Of project.", lower_bound=1)
+flags.DEFINE_string(
+    "extractor", "pixels", "Features that project compares; see launch.evaluate."
+)
+flags.DEFINE_string(
+    "out", None, "PNG file (walk: GIF or MP4); none: WORKDIR/samples/MODE.png or .gif."
+)
 
 
 def main():
     """Draw as the flags say; returns the JSON line's dict."""
     if (FLAGS.workdir is None) == (FLAGS.saved_model is None):
         raise BadInput("give either --workdir or --saved_model")
-    in_rows = FLAGS.mode in ("interpolate", "complete")
+    in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
     if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
         raise BadInput(f"more than {MOST} images in one picture: lower --num")
     out = _out()
@@ -98,9 +116,16 @@ def main():
             f"--label={FLAGS.label} is not a class; valid: 0 to "
             f"{source.spec.num_classes - 1}"
         )
+    if FLAGS["truncation"].present and not source.truncates:
+        raise BadInput(f"--truncation: {source.name} has no mean of w")
+    report = {}
     if FLAGS.mode in FIGURES:
         draw = getattr(sample_domains, FLAGS.mode)
         count = _whole(out, lambda path: draw(source, FLAGS, path))
+    elif FLAGS.mode in sample_styles.MODES:
+        draw = sample_styles.MODES[FLAGS.mode]
+        write_out, count, report = draw(source, FLAGS)
+        _whole(out, write_out)
     else:
         images, columns = globals()[f"_{FLAGS.mode}"](source)
         write(out, images, columns, source.spec)
@@ -111,17 +136,19 @@ def main():
         "mode": FLAGS.mode,
         "images": count,
         "seed": FLAGS.seed,
+        **report,
         "out": str(out),
     }
 
 
 def _out():
+    kinds = (".gif", ".mp4") if FLAGS.mode == "walk" else (".png",)
     if FLAGS.out is None and FLAGS.workdir is None:
-        raise BadInput("--out is needed: the PNG file to write")
-    default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}.png"
+        raise BadInput(f"--out is needed: the {kinds[0][1:].upper()} file to write")
+    default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}{kinds[0]}"
     out = pathlib.Path(FLAGS.out or default)
-    if out.suffix.lower() != ".png" or out.is_dir():
-        raise BadInput(f"--out={out} is not the name of a .png file")
+    if out.suffix.lower() not in kinds or out.is_dir():
+        raise BadInput(f"--out={out} is not the name of a {' or '.join(kinds)} file")
     if FLAGS.out and not out.absolute().parent.is_dir():
         raise BadInput(f"--out={out}: there is no folder {out.parent}")
     return out
@@ -160,7 +187,7 @@ def _live(run, model):
         name: _as_arrays(tf.function(function, arguments, autograph=False))
         for name, (function, arguments) in endpoints.items()
     }
-    return Source(description, calls)
+    return Source(description, calls, model)
 
 
 def _as_arrays(function):
@@ -178,16 +205,23 @@ class Source:
         step: training steps of its weights.
         spec: `DataSpec` of its data.
         calls: {endpoint: function returning {name: array}}.
+        signatures: {endpoint: {"inputs": {name: {"shape": ...}}}}.
+        model: the live model, or None.
     """
 
-    def __init__(self, description, calls):
+    def __init__(self, description, calls, model=None):
         from tfgen.core.spec import DataSpec
 
         self.name, self.step = description["model"], description["step"]
         self.spec = DataSpec.from_json(description["spec"])
-        self.calls = calls
-        decode = description["signatures"].get("decode", {"inputs": {}})["inputs"]
-        self.takes_label = "label" in decode
+        self.calls, self.model = calls, model
+        self.signatures = description["signatures"]
+        decode, generate, drawn = (
+            self.signatures.get(name, {"inputs": {}})["inputs"]
+            for name in ("decode", "generate", "sample")
+        )
+        self.takes_label = "label" in {**decode, **generate}
+        self.truncates = "truncation" in drawn
         plain = set(decode) in ({"z"}, {"z", "label"})
         self.latent_shape = decode["z"]["shape"][1:] if plain else None
 
@@ -200,9 +234,15 @@ class Source:
             valid = [mode for mode in valid if mode not in ("manifold", "latents")]
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
+        if "synthesize" not in self.calls:
+            valid = [mode for mode in valid if mode not in sample_styles.MODES]
         if "target" not in self.spec.features:
             valid = [mode for mode in valid if mode not in FIGURES]
         return valid
+
+    def rows(self, num):
+        """Return {feature: array} of --input, else of the run's held-out rows."""
+        return _data(self, num)
 
     def images(self, endpoint, *inputs):
         """The one array that an endpoint returns."""
@@ -238,9 +278,12 @@ class Source:
 
 
 def _grid(source):
+    if source.truncates and FLAGS.label is not None:
+        return sample_styles.grid(source, FLAGS), None
     if FLAGS.label is not None:
         return source.decode(source.draw(FLAGS.num)), None
-    return source.images("sample", FLAGS.num, FLAGS.seed), None
+    psi = [FLAGS.truncation] if source.truncates else []
+    return source.images("sample", FLAGS.num, FLAGS.seed, *psi), None
 
 
 def _classes(source):
@@ -396,7 +439,7 @@ def write(path, images, columns, spec):
 def _whole(path, write):
     """Return `write(partial path)`; the file then appears as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         returned = write(partial)
         os.replace(partial, path)

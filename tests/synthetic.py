@@ -46,6 +46,26 @@ def pair(size=28, batch=16, rows=ROWS, seed=0):
     return PairStream(source, target)
 
 
+def clips(size=8, batch=16, rows=ROWS, seed=0, frames=4):
+    """A training stream of clips of moving shapes, with their sentences and labels."""
+    from tfgen.data import shapes
+
+    kind = shapes.Variant(
+        "tiny",
+        side=size,
+        frames=frames,
+        sizes=(("small", size / 4), ("large", size / 2)),
+        colours=("red", "green", "blue"),
+        paths=shapes.STRAIGHT,
+        speed=size / 4 / (frames - 1),
+        clips=(rows, 1),
+    )
+    made = shapes.rows(kind)
+    return Stream(
+        made.train, DataSpec("clips", rows, made.features), batch=batch, seed=seed
+    )
+
+
 def notes(size=8, batch=16, rows=ROWS, seed=0):
     """A training stream of 8 x `size` samples of tones, an octave of pitches."""
     random = np.random.default_rng(size)

@@ -15,6 +15,9 @@ TOY = "tests.toy_gan:ToyGAN"
 # Model -> the function of `tests.synthetic` that makes its data; others get pictures.
 DATA = {
     **dict.fromkeys(["cyclegan", "adda", "dann"], "pair"),
+    **dict.fromkeys(["video_gan", "video_gan_one_stream", "video_gan_future"], "clips"),
+    **dict.fromkeys(["video_classifier"], "clips"),
+    **dict.fromkeys(["pitch_classifier"], "notes"),
     **dict.fromkeys(["gansynth", "gansynth_flat"], "notes"),
 }
 

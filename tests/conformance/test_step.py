@@ -40,9 +40,9 @@ def test_an_update_moves_its_networks_and_nothing_else(name, step):
     apply, updates = model.apply, []
     names = {id(v): n for n, v in model.state().items()}
 
-    def recorded(optimizer, networks, gradients, clip=None):
+    def recorded(optimizer, networks, gradients, *how):
         before = values(model)
-        apply(optimizer, networks, gradients, clip)
+        apply(optimizer, networks, gradients, *how)
         networks = networks if isinstance(networks, tuple) else (networks,)
         owned = [v for network in networks for v in network.trainable_variables]
         for network, twin, _ in model._averages:

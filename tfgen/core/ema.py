@@ -4,6 +4,23 @@ A twin is a whole network rather than a list of averages: it samples, exports an
 is restored like any other. It is never trained.
 """
 
+import tensorflow as tf
+
+
+def decay(images, half_life, ramp, step):
+    """Return 0.5^(images / half-life), for an average that forgets by images seen.
+
+    Args:
+        images: Images of a step.
+        half_life: Images after which the weight of the past is one half.
+        ramp: The half-life is at most this share of the images seen before, so that
+            a start is soon forgotten; 0: no such limit.
+        step: Steps done before, a tensor.
+    """
+    if ramp:
+        half_life = tf.minimum(half_life, ramp * images * tf.cast(step, tf.float32))
+    return 0.5 ** (images / tf.maximum(half_life, 1e-8))
+
 
 def copy(network, twin):
     """Set every variable of `twin` to that of `network`."""

@@ -97,6 +97,20 @@ class DataSpec:
         )
 
     @property
+    def video(self) -> Feature:
+        """The feature called "video"; BadInput if the data has no clips."""
+        if "video" not in self.features:
+            raise BadInput(
+                f"data {self.name!r} has no video; it has: {', '.join(self.features)}"
+            )
+        return self.features["video"]
+
+    @property
+    def shown(self) -> Feature:
+        """What a person looks at: the video of clips, else the image."""
+        return self.video if "video" in self.features else self.image
+
+    @property
     def num_classes(self) -> int:
         """Number of classes of "label"; 0 if the data has no labels."""
         label = self.features.get("label")
@@ -155,6 +169,32 @@ class DataSpec:
         wanted = Feature((samples or length,), "float32", -1.0, 1.0, sample_rate=rate)
         others = {name: self.features[name] for name in also if name in self.features}
         features = {"audio": wanted, "pitch": pitch, **others}
+        return self.replace(name=user, features=features)
+
+    def for_videos(self, user, *, low, high, size=0, frames=0, also=()) -> "DataSpec":
+        """Returns what a model of float32 clips wants of this data.
+
+        Args:
+            user: name of the model, for messages.
+            low: smallest pixel value it is written for.
+            high: largest.
+            size: side of its square frames in pixels, 0 = those of the data.
+            frames: of a clip, 0 = those of the data.
+            also: names of further features it needs, unchanged.
+
+        Raises:
+            BadInput: the data have no clips, or lack a feature.
+        """
+        length, height, width, channels = self.video.shape
+        shape = (frames or length, size or height, size or width, channels)
+        features = {"video": Feature(shape, "float32", low, high)}
+        for name in also:
+            if name not in self.features:
+                raise BadInput(
+                    f"{user} needs {name!r} beside the video; data {self.name!r} has: "
+                    f"{', '.join(self.features)}"
+                )
+            features[name] = self.features[name]
         return self.replace(name=user, features=features)
 
     def for_domains(
@@ -217,12 +257,12 @@ class DataSpec:
 def adapter(source: DataSpec, target: DataSpec) -> tuple[Callable[[dict], dict], str]:
     """Makes the function that turns batches of `source` into what `target` declares.
 
-    Pictures whose size differs are cut to the target's aspect ratio around their
-    centre, then padded with the lowest value if each side grows by at most 1/4, else
-    resized bilinearly (with antialiasing where they shrink). Gray is repeated to RGB,
-    RGB becomes luminance. Sound of another rate is resampled, then cut at its end or
-    lengthened by silence. Values are mapped linearly from range to range. Features
-    that `target` does not name pass through unchanged.
+    Pictures, and frames of clips, whose size differs are cut to the target's aspect
+    ratio around their centre, then padded with the lowest value if each side grows by
+    at most 1/4, else resized bilinearly (with antialiasing where they shrink). Gray
+    is repeated to RGB, RGB becomes luminance. Sound of another rate is resampled, then
+    cut at its end or lengthened by silence. Values are mapped linearly from range to
+    range. Features that `target` does not name pass through unchanged.
 
     Args:
         source: what the batches hold.
@@ -248,6 +288,11 @@ def adapter(source: DataSpec, target: DataSpec) -> tuple[Callable[[dict], dict],
             raise BadInput(
                 f"{target.name!r} knows {len(wanted.classes)} classes of {name!r}, "
                 f"data {source.name!r} has {len(given.classes)}"
+            )
+        if name == "tokens" and given.classes != wanted.classes:
+            raise BadInput(
+                f"{target.name!r} reads other words than those of data "
+                f"{source.name!r}: its vocabulary is of the data it was trained on"
             )
         if _same_values(given, wanted):
             continue
@@ -373,6 +418,7 @@ def _picture_stages(given: Feature, wanted: Feature, what: str, low: float):
         raise BadInput(
             f"cannot turn {what} from shape {list(given.shape)} into "
             f"{list(wanted.shape)}: only height, width and gray or RGB can change"
+            + ("; give frames while loading" if rank == len(wanted.shape) == 4 else "")
         )
     *_, height, width, channels = given.shape
     *_, new_height, new_width, new_channels = wanted.shape

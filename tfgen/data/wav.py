@@ -25,6 +25,7 @@ from scipy.io import wavfile
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import PCM16, Feature
+from tfgen.data import tree
 from tfgen.data.rows import Rows, check_memory, one_line
 
 LIST = "pitches.csv"
@@ -38,17 +39,6 @@ NAMING = (
     f"expected a line in {LIST} (file,pitch) or a name like flute-060-100.wav, "
     "pitch_60.wav or flute_060.wav"
 )
-
-
-def files(root: Path) -> list[Path]:
-    """Returns the WAV files below a folder, sorted; those with a leading dot not."""
-    found = []
-    for entry in root.rglob("*"):
-        parts = entry.relative_to(root).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if entry.suffix.lower() == ".wav" and not hidden and entry.is_file():
-            found.append((parts, entry))
-    return [entry for _, entry in sorted(found)]
 
 
 def read(root: Path, name: str, on_corrupt: str = "stop") -> Rows:
@@ -69,7 +59,7 @@ def read(root: Path, name: str, on_corrupt: str = "stop") -> Rows:
     """
     listed = _list(root / LIST)
     notes, skipped = [], []
-    for path in files(root):
+    for path in tree.files(root, (".wav",)):
         try:
             marks = _marks(path, root, listed)
             notes.append((path, marks, *read_file(path)))

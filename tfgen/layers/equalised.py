@@ -20,8 +20,8 @@ def leaky_relu(x):
     return keras.ops.leaky_relu(x, 0.2) * math.sqrt(2.0)
 
 
-class _Equalised(keras.layers.Layer):
-    """Of a kernel `[..., inputs, outputs]` and a bias."""
+class Equalised(keras.layers.Layer):
+    """Base: a kernel `[..., inputs, outputs]` and a bias."""
 
     def __init__(self, *, use_bias=True, activation=None, gain=1.0, rate=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -52,7 +52,7 @@ class _Equalised(keras.layers.Layer):
         return self.activation(x) if self.activation else x
 
 
-class EqualisedDense(_Equalised):
+class EqualisedDense(Equalised):
     """x kernel + bias, `[rows, inputs] -> [rows, units]`.
 
     Args:
@@ -77,7 +77,7 @@ class EqualisedDense(_Equalised):
         return self.finish(keras.ops.matmul(x, self.scaled_kernel()))
 
 
-class EqualisedConv2D(_Equalised):
+class EqualisedConv2D(Equalised):
     """Convolution, `[rows, h, w, inputs] -> [rows, h', w', filters]`.
 
     Args:

@@ -37,11 +37,18 @@ MODELS = {
     "wgan": "tfgen.models.wgan:WGAN",
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",
+    "pitch_classifier": "tfgen.models.pitch_classifier:PitchClassifier",
+    "stylegan2": "tfgen.models.stylegan2:StyleGAN2",
+    "stylegan2_ada": "tfgen.models.stylegan2_ada:StyleGAN2ADA",
+    "stylegan2_diffaugment": "tfgen.models.stylegan2_ada:StyleGAN2DiffAugment",
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
     "gansynth": "tfgen.models.gansynth:GANSynth",
     "gansynth_flat": "tfgen.models.gansynth:GANSynthFlat",
+    "text_filter_gan": "tfgen.models.text_filter_gan:TextFilterGAN",
+    "text_filter_gan_matched": "tfgen.models.text_filter_gan:MatchedTextFilterGAN",
+    "text_concat_gan": "tfgen.models.text_filter_gan:TextConcatGAN",
 }
 
 
