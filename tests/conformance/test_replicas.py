@@ -63,6 +63,9 @@ CASES = [
         ("video_gan", False, False),
         ("video_gan_one_stream", True, False),
         ("video_gan_future", True, False),
+        ("gansynth", True, False),
+        ("gansynth", False, False),
+        ("gansynth_flat", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
@@ -71,6 +74,7 @@ CASES = [
 # three large steps make 1e-2 of it.
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
 NOT_BY_ROW |= {"video_gan", "video_gan_one_stream", "video_gan_future"}
+NOT_BY_ROW |= {"gansynth", "gansynth_flat"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.
 GATHERED = {"gmmn", "gmmn_code", "vae_table"}
