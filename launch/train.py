@@ -278,8 +278,10 @@ def _train(workdir, config, strategy, profile):
     chief = checkpoint.is_chief(model.distribute_strategy)
     say = _say if chief else lambda message: None
     say(f"{FLAGS.model} on {data.spec.name}: {model.feed_from(data.spec)}")
+    for remark in data.remarks:
+        say(remark)
     for number, what in enumerate(data.skipped, start=1):
-        say(f"skipped {number} of {len(data.skipped)} broken pictures: {what}")
+        say(f"skipped {number} of {len(data.skipped)} broken files: {what}")
     resumed_from = _restore(model, workdir, say)
     tests = _set_stage(model, data)
     if (FLAGS.steps - model.steps_done) % FLAGS.steps_per_execution > 0:

@@ -44,3 +44,23 @@ def pair(size=28, batch=16, rows=ROWS, seed=0):
     fewer["image"] = np.ascontiguousarray(np.rot90(fewer["image"], axes=(1, 2)))
     target = Stream(fewer, source.spec, batch=batch, seed=seed + 1)
     return PairStream(source, target)
+
+
+def clips(size=8, batch=16, rows=ROWS, seed=0, frames=4):
+    """A training stream of clips of moving shapes, with their sentences and labels."""
+    from tfgen.data import shapes
+
+    kind = shapes.Variant(
+        "tiny",
+        side=size,
+        frames=frames,
+        sizes=(("small", size / 4), ("large", size / 2)),
+        colours=("red", "green", "blue"),
+        paths=shapes.STRAIGHT,
+        speed=size / 4 / (frames - 1),
+        clips=(rows, 1),
+    )
+    made = shapes.rows(kind)
+    return Stream(
+        made.train, DataSpec("clips", rows, made.features), batch=batch, seed=seed
+    )

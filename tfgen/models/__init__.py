@@ -43,6 +43,11 @@ MODELS = {
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
+    "gansynth": "tfgen.models.gansynth:GANSynth",
+    "gansynth_flat": "tfgen.models.gansynth:GANSynthFlat",
+    "text_filter_gan": "tfgen.models.text_filter_gan:TextFilterGAN",
+    "text_filter_gan_matched": "tfgen.models.text_filter_gan:MatchedTextFilterGAN",
+    "text_concat_gan": "tfgen.models.text_filter_gan:TextConcatGAN",
 }
 
 
