@@ -19,6 +19,9 @@ WITHOUT_GRADIENT = {
 # (model, first step of a stage): the networks that this stage leaves alone.
 STAGES = {("adda", 0): {"discriminator"}, ("adda", 1): {"source"}}
 
+# Costly ones whose base is tested in their stead.
+VARIANTS = ("stylegan2_ada", "stylegan2_diffaugment")
+
 
 def values(model):
     return {name: v.numpy() for name, v in model.state().items()}
@@ -125,7 +128,13 @@ def unread(name, config_class):
     return left
 
 
-@pytest.mark.parametrize("name", harness.names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else [])
+        for name in harness.names()
+    ],
+)
 def test_every_field_of_config_is_read(name):
     assert unread(name, models.find(name).Config) == set()
 

@@ -69,6 +69,7 @@ def test_p_is_of_all_replicas(two_replicas):
     np.testing.assert_allclose(found, [0.1, 0.0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_augmentation_it_is_stylegan2():
     # p stays at 0: the same networks, draws and steps.
     digests = []
