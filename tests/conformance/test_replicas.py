@@ -56,6 +56,9 @@ CASES = [
         ("cvae_baseline", True, False),
         ("cyclegan", True, False),
         ("cyclegan", False, False),
+        ("stylegan2_ada", True, False),
+        ("stylegan2_ada", False, False),
+        ("stylegan2_diffaugment", True, False),
         ("adda", True, False),
         ("adda", False, True),
         ("dann", True, False),
@@ -75,6 +78,7 @@ CASES = [
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
 NOT_BY_ROW |= {"video_gan", "video_gan_one_stream", "video_gan_future"}
 NOT_BY_ROW |= {"gansynth", "gansynth_flat"}
+NOT_BY_ROW |= {"stylegan2_ada", "stylegan2_diffaugment"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.
 GATHERED = {"gmmn", "gmmn_code", "vae_table"}
