@@ -58,6 +58,10 @@ CASES = [
         ("adda", True, False),
         ("adda", False, True),
         ("dann", True, False),
+        ("video_gan", True, False),
+        ("video_gan", False, False),
+        ("video_gan_one_stream", True, False),
+        ("video_gan_future", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
@@ -65,6 +69,7 @@ CASES = [
 # weights (asserted in test_cyclegan), then an input 1e-6 off moves them by 1e-4, and
 # three large steps make 1e-2 of it.
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
+NOT_BY_ROW |= {"video_gan", "video_gan_one_stream", "video_gan_future"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.
 GATHERED = {"gmmn", "gmmn_code", "vae_table"}

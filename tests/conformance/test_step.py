@@ -145,7 +145,7 @@ SAMPLERS = [n for n in harness.names() if hasattr(models.find(n), "sample")]
 def test_samples_depend_on_seed_and_row_alone(name):
     model = harness.build(name)
     eight = model.sample(8, seed=3)
-    assert eight.shape == (8, *model.spec.image.shape)
+    assert eight.shape == (8, *model.spec.shown.shape)
     assert eight.dtype == tf.float32
     # Another number of rows is another matrix product: not bitwise.
     np.testing.assert_allclose(model.sample(3, seed=3), eight[:3], atol=1e-6)

@@ -47,6 +47,9 @@ MODELS = {
     "text_filter_gan": "tfgen.models.text_filter_gan:TextFilterGAN",
     "text_filter_gan_matched": "tfgen.models.text_filter_gan:MatchedTextFilterGAN",
     "text_concat_gan": "tfgen.models.text_filter_gan:TextConcatGAN",
+    "video_gan": "tfgen.models.video_gan:VideoGAN",
+    "video_gan_one_stream": "tfgen.models.video_gan:OneStreamVideoGAN",
+    "video_gan_future": "tfgen.models.video_gan:FutureVideoGAN",
 }
 
 
