@@ -18,6 +18,7 @@ DATA = {
     **dict.fromkeys(["video_gan", "video_gan_one_stream", "video_gan_future"], "clips"),
     **dict.fromkeys(["video_classifier"], "clips"),
     **dict.fromkeys(["pitch_classifier"], "notes"),
+    **dict.fromkeys(["gansynth", "gansynth_flat"], "notes"),
 }
 
 

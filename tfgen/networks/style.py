@@ -5,6 +5,7 @@ A generator of two: the mapping turns a latent z into w, the synthesis makes an 
 are one-hot, `[rows, classes]`, or left out.
 """
 
+import functools
 import math
 
 import keras
@@ -158,15 +159,20 @@ def discriminator(config, shape, classes):
     Residual blocks down to 4 x 4, then the batch's deviation as a further map.
     """
     stages, channels = int(math.log2(shape[0])), _channels(config)
+    unscaled = functools.partial(keras.ops.leaky_relu, negative_slope=0.2)
     images = keras.Input(shape, name="images")
     x = EqualisedConv2D(channels(stages), 1, activation=leaky_relu)(images)
     for stage in range(stages, 2, -1):
         y = EqualisedConv2D(channels(stage), 3, activation=leaky_relu)(x)
+        # (y + skip) / sqrt(2), with the root where it costs nothing: y's activation
+        # has no sqrt(2), the other kernel has it.
         y = EqualisedConv2D(
-            channels(stage - 1), 3, strides=2, padding="valid", activation=leaky_relu
+            channels(stage - 1), 3, strides=2, padding="valid", activation=unscaled
         )(Blur2D(padding=2)(y))
-        skip = EqualisedConv2D(channels(stage - 1), 1, use_bias=False)
-        x = (y + skip(Downsample2D()(x))) * math.sqrt(0.5)
+        skip = EqualisedConv2D(
+            channels(stage - 1), 1, use_bias=False, gain=math.sqrt(0.5)
+        )
+        x = keras.layers.Add()([y, skip(Downsample2D()(x))])
     x = MinibatchStddev(config.group)(x)
     x = EqualisedConv2D(channels(2), 3, activation=leaky_relu)(x)
     x = keras.layers.Flatten()(x)
