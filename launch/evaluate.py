@@ -14,7 +14,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import write_json
 
-from . import adaptation, common_flags, held_out, translation
+from . import adaptation, common_flags, held_out, note_metrics, translation
 from .progress import Progress
 
 FLAGS = flags.FLAGS
@@ -120,6 +120,8 @@ def choose(model, names):
             names = ("frechet", "kernel", "precision_recall")
         if first == "translation":
             names = translation.UNPAIRED
+        if first == "notes":
+            names = [name for name in names if name != note_metrics.SPECTROGRAM]
     for name in names:
         if not any(name in metrics for metrics in valid.values()):
             every = [metric for metrics in valid.values() for metric in metrics]
@@ -290,6 +292,32 @@ class Evaluation:
         found = adaptation.measure(self.model, self.stream, self.held_out)
         count = len(self.held_out["label"])
         return {name: _number(found[name], count) for name in metrics}
+
+    def _pitches(self, metrics):
+        found = note_metrics.accuracy(self.model, self.held_out)
+        count = len(self.held_out["pitch"])
+        return {name: _number(found[name], count) for name in metrics}
+
+    def _notes(self, metrics):
+        found = note_metrics.measure(
+            self.model,
+            self.data,
+            self.stream,
+            metrics,
+            FLAGS.extractor,
+            FLAGS.num,
+            FLAGS.seed,
+            self.progress,
+        )
+        return {
+            name: {
+                "value": number.pop("value"),
+                "standard_error": number.pop("error"),
+                "count": number["n_fake"],
+                **number,
+            }
+            for name, number in found.items()
+        }
 
     def _translation(self, metrics):
         found = translation.measure(self.model, self.stream, metrics, self.limit)

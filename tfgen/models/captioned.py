@@ -99,4 +99,3 @@ def clips_with_sentences(spec, user, size=0):
     clips = Feature(shape, "float32", -1.0, 1.0)
     features = {"video": clips, "tokens": tokens, "sentence": sentence}
     return spec.replace(name=user, features=features)
-
