@@ -279,8 +279,10 @@ def _train(workdir, config, strategy, profile):
     chief = checkpoint.is_chief(model.distribute_strategy)
     say = _say if chief else lambda message: None
     say(f"{FLAGS.model} on {data.spec.name}: {model.feed_from(data.spec)}")
+    for remark in data.remarks:
+        say(remark)
     for number, what in enumerate(data.skipped, start=1):
-        say(f"skipped {number} of {len(data.skipped)} broken pictures: {what}")
+        say(f"skipped {number} of {len(data.skipped)} broken files: {what}")
     resumed_from = _restore(model, workdir, say)
     tests = _set_stage(model, data)
     if (FLAGS.steps - model.steps_done) % FLAGS.steps_per_execution > 0:
@@ -332,14 +334,7 @@ def _train(workdir, config, strategy, profile):
 
 def _set_stage(model, data):
     """Let --stage bound --steps; returns whether the target domain is tested."""
-    stages, end = model.stages(), 0
-    for name, steps in stages.items():
-        end += steps or 0
-        if steps and end % FLAGS.steps_per_execution:
-            raise BadInput(
-                f"stage {name} ends at step {end}, not a multiple of "
-                f"--steps_per_execution={FLAGS.steps_per_execution}"
-            )
+    stages = model.stages()
     measurable = adaptation.is_measurable(model, data.test)
     names = [*stages, *(["test"] if measurable else [])]
     if FLAGS.stage == "all":
@@ -480,9 +475,11 @@ def _samples(model, data, workdir, board):
         return [callbacks.TranslationGrid(where, *shown, every, also=board.picture)]
     if "video" in model.spec.features:
         return sample_clips.callbacks_of(model, data, *how, board)
-    if hasattr(model, "sample"):
-        return [callbacks.SampleGrid(*how, also=board.picture)]
-    return []
+    if not hasattr(model, "sample"):
+        return []
+    if "audio" in model.spec.features:
+        return [callbacks.SampleNotes(*how, also=board.picture, sounds=board.sounds)]
+    return [callbacks.SampleGrid(*how, also=board.picture)]
 
 
 def _keep_best(workdir, saver, best, chief):

@@ -7,6 +7,7 @@ from tfgen.callbacks.clips import ClipGrid, clip_grid, write_gif
 from tfgen.callbacks.guard import NaNGuard
 from tfgen.callbacks.health import Health
 from tfgen.callbacks.logs import CSVLog, Progress
+from tfgen.callbacks.notes import SampleNotes, rainbowgram
 from tfgen.callbacks.pictures import SampleGrid, TranslationGrid, grid
 from tfgen.callbacks.quality import SampleQuality
 from tfgen.callbacks.saving import Checkpoints
@@ -21,11 +22,13 @@ __all__ = [
     "NaNGuard",
     "Progress",
     "SampleGrid",
+    "SampleNotes",
     "SampleQuality",
     "TensorBoard",
     "TranslationGrid",
     "Validation",
     "clip_grid",
     "grid",
+    "rainbowgram",
     "write_gif",
 ]

@@ -78,6 +78,11 @@ class TensorBoard(AtSteps):
                 metadata=image_plugin.create_summary_metadata(None, None),
             )
 
+    def sounds(self, step, audio, sample_rate, tag="notes"):
+        """Write players of sounds `[n, samples]` in [-1, 1], of a step."""
+        with self.writer.as_default(step=step):
+            tf.summary.audio(tag, audio[..., None], sample_rate, max_outputs=len(audio))
+
     def flush(self):
         """Bring what was written to disk."""
         self.writer.flush()
