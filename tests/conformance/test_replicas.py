@@ -66,6 +66,7 @@ CASES = [
         ("video_gan", False, False),
         ("video_gan_one_stream", True, False),
         ("video_gan_future", True, False),
+        ("video_classifier", True, False),
         ("gansynth", True, False),
         ("gansynth", False, False),
         ("gansynth_flat", True, False),
