@@ -71,9 +71,13 @@ def main():
 
 def groups(model):
     """Return {group: names of its metrics}, those that fit `model`, own ones first."""
-    from tfgen.metrics import conditional, gaps, likelihood, path_length, quality
+    from tfgen.metrics import conditional, gaps, likelihood, notes, path_length, quality
 
     found = {}
+    if note_metrics.is_measurable(model):
+        return {"notes": (*notes.METRICS, note_metrics.SPECTROGRAM)}
+    if hasattr(model, "classify_notes"):
+        return {"pitches": ("accuracy", "cross_entropy")}
     if metrics := conditional.metrics_of(model):
         found["conditional"] = metrics
     if likelihood.is_measurable(model):

@@ -149,7 +149,7 @@ def write_film(path, pictures, rate=20):
     frames = np.stack(pictures)
     even = [side // 2 * 2 for side in frames.shape[1:3]]  # the codec wants it
     frames = np.broadcast_to(frames, [*frames.shape[:3], 3])[:, : even[0], : even[1]]
-    imageio.v3.imwrite(path, frames, fps=rate, plugin="FFMPEG")
+    imageio.v3.imwrite(path, frames, fps=rate, plugin="FFMPEG", macro_block_size=1)
 
 
 def _num(flags):

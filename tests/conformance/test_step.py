@@ -22,6 +22,9 @@ STAGES = {("adda", 0): {"discriminator"}, ("adda", 1): {"source"}}
 # within a fade.
 STEPS = {"adda": [0, 1], "gansynth": [3]}
 
+# Costly ones whose base is tested in their stead.
+VARIANTS = ("stylegan2_ada", "stylegan2_diffaugment")
+
 
 def values(model):
     return {name: v.numpy() for name, v in model.state().items()}
@@ -129,7 +132,13 @@ def unread(name, config_class):
     return left
 
 
-@pytest.mark.parametrize("name", harness.names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else [])
+        for name in harness.names()
+    ],
+)
 def test_every_field_of_config_is_read(name):
     assert unread(name, models.find(name).Config) == set()
 

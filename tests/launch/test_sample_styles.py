@@ -1,4 +1,4 @@
-"""launch.sample of a generator with styles: each mode's pictures against the model."""
+"""A generator with styles: pictures of each mode of launch.sample, its path length."""
 
 import numpy as np
 import pytest
@@ -116,3 +116,27 @@ def test_what_has_no_styles_says_so(launcher, tmp_path, pictures):
         ended = sample(launcher, f"--workdir={path}", *flags)
         assert ended.code == 2
         assert words in ended.errors[0]
+
+
+def test_films(tmp_path):
+    random = np.random.default_rng(0)
+    pictures = list(random.integers(0, 256, [3, 33, 40, 3], dtype=np.uint8))
+    sample_styles.write_film(tmp_path / "film.gif", pictures, rate=10)
+    with Image.open(tmp_path / "film.gif") as film:
+        assert (film.n_frames, film.size) == (3, (40, 33))
+        assert film.info["duration"] == 100
+    pytest.importorskip("imageio_ffmpeg")
+    sample_styles.write_film(tmp_path / "film.mp4", pictures)
+    assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_path_length(run, launcher):
+    from tfgen.metrics import extractor, path_length
+
+    flags = [f"--workdir={run[0]}", "--metrics=ppl", "--extractor=pca:5", "--num=8"]
+    ended = launcher.run(*flags, module="launch.evaluate")
+    assert ended.code == 0, ended.stderr
+    network = extractor("pca:5", digits(8)["image"])
+    wanted = path_length.measure(run[1], network, 8)
+    assert ended.json["metrics"]["ppl"] == pytest.approx(wanted.value, rel=1e-3)
+    assert ended.json["standard_errors"]["ppl"] == pytest.approx(wanted.error, rel=1e-3)

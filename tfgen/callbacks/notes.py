@@ -42,9 +42,13 @@ def rainbowgram(audio, sample_rate, height=128, width=128):
     loud = np.abs(spectra[1:])
     level = 20 * np.log10(np.maximum(loud, 1e-12) / max(loud.max(), 1e-9))
     value = np.clip(1 + level / QUIETEST, 0.0, 1.0)
-    bins = _mel_bins(height, window, sample_rate)
-    picture = np.stack([hue, np.full_like(hue, 0.9), value], axis=-1)[:, bins]
-    picture = hsv_to_rgb(picture.transpose(1, 0, 2)[::-1])
+    rows = []
+    for bins in _mel_rows(height, window, sample_rate):
+        loudest = loud[:, bins].argmax(axis=1)[:, None]
+        parts = [np.take_along_axis(x[:, bins], loudest, 1) for x in (hue, value)]
+        rows.append(np.concatenate(parts, axis=1))
+    hue, value = np.stack(rows[::-1]).transpose(2, 0, 1)
+    picture = hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.9), value], axis=-1))
     return np.rint(255 * picture).astype("uint8")
 
 
@@ -58,11 +62,14 @@ def _spectra(audio, window, hop, frames):
     return np.fft.rfft(parts * signal.windows.hann(window, sym=False), axis=1)
 
 
-def _mel_bins(height, window, sample_rate):
-    """The bin that each row shows, from low to high, equally spaced in mel."""
+def _mel_rows(height, window, sample_rate):
+    """The bins that each row shows the loudest of, rows equally spaced in mel."""
     top = np.log1p(sample_rate / 2 / 700.0)
-    hertz = 700.0 * np.expm1(np.linspace(0.0, top, height + 1)[1:])
-    return np.clip(np.rint(hertz * window / sample_rate).astype(int), 1, window // 2)
+    hertz = 700.0 * np.expm1(np.linspace(0.0, top, height + 1))
+    edges = np.rint(hertz * window / sample_rate).astype(int)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        low = min(max(low, 1), window // 2)
+        yield slice(low, max(high, low + 1))
 
 
 def rainbowgrams(audio, sample_rate, columns=None):

@@ -68,7 +68,7 @@ class StyleGAN2ADA(StyleGAN2):
         **{str(side): _auto(side) for side in SIDES},
         "small": StyleGAN2.PRESETS["small"] | {"p_images": 50_000.0},
         "tiny": StyleGAN2.PRESETS["tiny"]
-        | {"p_target": -0.5, "p_images": 100.0, "p_every": 2},
+        | {"p_target": -0.5, "p_images": 100.0, "p_every": 1},
     }
 
     def __init__(self, config, spec, generator, discriminator):
