@@ -13,20 +13,25 @@ down and leaves its start alone.
 import math
 
 import keras
-
-
-def leaky_relu(x):
-    """Return sqrt(2) * (x if x > 0 else 0.2 x): unit variance stays near 1."""
-    return keras.ops.leaky_relu(x, 0.2) * math.sqrt(2.0)
+import tensorflow as tf
 
 
 class Equalised(keras.layers.Layer):
     """Base: a kernel `[..., inputs, outputs]` and a bias."""
 
-    def __init__(self, *, use_bias=True, activation=None, gain=1.0, rate=1.0, **kwargs):
+    def __init__(
+        self,
+        *,
+        use_bias=True,
+        activation=None,
+        gain=1.0,
+        factor=1.0,
+        rate=1.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.use_bias, self.activation = use_bias, activation
-        self.gain, self.rate = gain, rate
+        self.gain, self.factor, self.rate = gain, factor, rate
 
     def add_kernel(self, shape):
         """Create the stored kernel and bias."""
@@ -41,14 +46,14 @@ class Equalised(keras.layers.Layer):
                 shape=shape[-1:], initializer="zeros", name="bias"
             )
 
-    def scaled_kernel(self):
-        """Return the kernel as it is used."""
-        return self.kernel * self.scale
+    def scaled_kernel(self, factor):
+        """Return the kernel as it is used, times a factor."""
+        return self.kernel * (self.scale * factor)
 
     def finish(self, x):
         """Return x after bias and activation."""
         if self.use_bias:
-            x = x + (self.bias * self.rate if self.rate != 1.0 else self.bias)
+            x = tf.nn.bias_add(x, self.bias * (self.rate * self.factor))
         return self.activation(x) if self.activation else x
 
 
@@ -59,8 +64,10 @@ class EqualisedDense(Equalised):
         units: Outputs.
         use_bias: Whether there is a bias, 0 at first.
         activation: Function of the outputs; none: linear.
-        gain: Further factor of the kernel. With activations of `leaky_relu` above it is
-            1; GANSynth's, which have no sqrt(2), want sqrt(2 / (1 + slope^2)).
+        gain: Further factor of the kernel.
+        factor: Of the outputs before the activation, on kernel and bias. An activation
+            that is linear on either side of 0 may follow it as well as precede it:
+            StyleGAN2's sqrt(2) leaky_relu costs nothing here.
         rate: Learning rate multiplier, of kernel and bias.
     """
 
@@ -74,7 +81,7 @@ class EqualisedDense(Equalised):
 
     def call(self, x):
         """Return the outputs."""
-        return self.finish(keras.ops.matmul(x, self.scaled_kernel()))
+        return self.finish(keras.ops.matmul(x, self.scaled_kernel(self.factor)))
 
 
 class EqualisedConv2D(Equalised):
@@ -85,7 +92,7 @@ class EqualisedConv2D(Equalised):
         kernel_size: Side or sides, pixels.
         strides: Pixels.
         padding: "same" or "valid".
-        **kwargs: `use_bias`, `activation`, `gain`, `rate` as of `EqualisedDense`.
+        **kwargs: as of `EqualisedDense`.
     """
 
     def __init__(self, filters, kernel_size, strides=1, padding="same", **kwargs):
@@ -100,5 +107,5 @@ class EqualisedConv2D(Equalised):
 
     def call(self, x):
         """Return the outputs."""
-        kernel = self.scaled_kernel()
+        kernel = self.scaled_kernel(self.factor)
         return self.finish(keras.ops.conv(x, kernel, self.strides, self.padding))

@@ -6,7 +6,6 @@ grouped convolutions; scaling the input by s, then the output by that factor, is
 same map with an ordinary one, also where a filter lies between.
 """
 
-import keras
 import tensorflow as tf
 
 from tfgen.layers.equalised import Equalised, EqualisedDense
@@ -26,7 +25,7 @@ class ModulatedConv2D(Equalised):
         up: Double the image: each pixel adds kernel * x, 2 pixels from its
             neighbour, then `blur`.
         demodulate: Whether the kernel is scaled back to unit norm.
-        **kwargs: `use_bias`, `activation` as of `EqualisedDense`.
+        **kwargs: `use_bias`, `activation`, `factor` as of `EqualisedDense`.
     """
 
     def __init__(self, filters, kernel_size, up=False, demodulate=True, **kwargs):
@@ -49,13 +48,15 @@ class ModulatedConv2D(Equalised):
     def call(self, inputs):
         """Return the outputs."""
         x, w, *noise = inputs
-        style, kernel = self.affine(w) + 1.0, self.scaled_kernel()
+        style = self.affine(w) + 1.0
+        kernel = self.scaled_kernel(1.0 if self.demodulate else self.factor)
         y = self.convolve(x * _of_maps(style, x), kernel)
         if self.demodulate:
             norms = tf.reduce_sum(tf.square(tf.cast(kernel, tf.float32)), axis=[0, 1])
-            y *= _of_maps(tf.math.rsqrt(tf.square(style) @ norms + 1e-8), y)
+            back = tf.math.rsqrt(tf.square(style) @ norms + 1e-8)
+            y *= _of_maps(self.factor * back, y)
         if noise:
-            y += self.noise_strength * keras.ops.cast(noise[0], y.dtype)
+            y += self.noise_strength * self.factor * tf.cast(noise[0], y.dtype)
         return self.finish(y)
 
     def convolve(self, x, kernel):

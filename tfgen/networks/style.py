@@ -5,18 +5,25 @@ A generator of two: the mapping turns a latent z into w, the synthesis makes an 
 are one-hot, `[rows, classes]`, or left out.
 """
 
-import functools
 import math
 
 import keras
 import tensorflow as tf
 
 from tfgen.core.errors import BadInput
-from tfgen.layers.equalised import EqualisedConv2D, EqualisedDense, leaky_relu
+from tfgen.layers.equalised import EqualisedConv2D, EqualisedDense
 from tfgen.layers.minibatch_stddev import MinibatchStddev
 from tfgen.layers.modulated import ModulatedConv2D
 from tfgen.layers.pixel_norm import PixelNorm
 from tfgen.layers.resampling import Blur2D, Downsample2D, Upsample2D
+
+
+def _leaky_relu(x):
+    return tf.nn.leaky_relu(x, 0.2)
+
+
+# Unit variance stays near 1.
+_ACTIVE = {"activation": _leaky_relu, "factor": math.sqrt(2.0)}
 
 
 class Generator(keras.Model):
@@ -103,7 +110,7 @@ def mapping(config, classes):
     x = PixelNorm(dtype="float32")(x)
     for _ in range(config.mapping_layers):
         dense = EqualisedDense(
-            size, activation=leaky_relu, rate=config.mapping_rate, dtype="float32"
+            size, **_ACTIVE, rate=config.mapping_rate, dtype="float32"
         )
         x = dense(x)
     return keras.Model(inputs if classes else inputs[0], x, name="mapping")
@@ -128,7 +135,7 @@ def synthesis(config, shape):
     style = keras.ops.unstack(w, axis=1)
 
     def layer(x, number, stage, up=False):
-        convolution = ModulatedConv2D(channels(stage), 3, up=up, activation=leaky_relu)
+        convolution = ModulatedConv2D(channels(stage), 3, up=up, **_ACTIVE)
         return convolution([x, style[number], maps[number]])
 
     def to_image(x, number):
@@ -159,24 +166,22 @@ def discriminator(config, shape, classes):
     Residual blocks down to 4 x 4, then the batch's deviation as a further map.
     """
     stages, channels = int(math.log2(shape[0])), _channels(config)
-    unscaled = functools.partial(keras.ops.leaky_relu, negative_slope=0.2)
     images = keras.Input(shape, name="images")
-    x = EqualisedConv2D(channels(stages), 1, activation=leaky_relu)(images)
+    x = EqualisedConv2D(channels(stages), 1, **_ACTIVE)(images)
     for stage in range(stages, 2, -1):
-        y = EqualisedConv2D(channels(stage), 3, activation=leaky_relu)(x)
-        # (y + skip) / sqrt(2), with the root where it costs nothing: y's activation
-        # has no sqrt(2), the other kernel has it.
+        y = EqualisedConv2D(channels(stage), 3, **_ACTIVE)(x)
+        # (y + skip) / sqrt(2): y is active without sqrt(2), the other kernel has it.
         y = EqualisedConv2D(
-            channels(stage - 1), 3, strides=2, padding="valid", activation=unscaled
+            channels(stage - 1), 3, strides=2, padding="valid", activation=_leaky_relu
         )(Blur2D(padding=2)(y))
         skip = EqualisedConv2D(
             channels(stage - 1), 1, use_bias=False, gain=math.sqrt(0.5)
         )
         x = keras.layers.Add()([y, skip(Downsample2D()(x))])
     x = MinibatchStddev(config.group)(x)
-    x = EqualisedConv2D(channels(2), 3, activation=leaky_relu)(x)
+    x = EqualisedConv2D(channels(2), 3, **_ACTIVE)(x)
     x = keras.layers.Flatten()(x)
-    x = EqualisedDense(channels(2), activation=leaky_relu)(x)
+    x = EqualisedDense(channels(2), **_ACTIVE)(x)
     logits = EqualisedDense(classes or 1, dtype="float32")(x)
     if not classes:
         return keras.Model(images, logits, name="discriminator")
