@@ -14,7 +14,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import write_json
 
-from . import adaptation, common_flags, held_out, translation
+from . import adaptation, common_flags, held_out, note_metrics, translation
 from .progress import Progress
 
 FLAGS = flags.FLAGS
@@ -71,9 +71,13 @@ def main():
 
 def groups(model):
     """Return {group: names of its metrics}, those that fit `model`, own ones first."""
-    from tfgen.metrics import conditional, gaps, likelihood, path_length, quality
+    from tfgen.metrics import conditional, gaps, likelihood, notes, path_length, quality
 
     found = {}
+    if note_metrics.is_measurable(model):
+        return {"notes": (*notes.METRICS, note_metrics.SPECTROGRAM)}
+    if hasattr(model, "classify_notes"):
+        return {"pitches": ("accuracy", "cross_entropy")}
     if metrics := conditional.metrics_of(model):
         found["conditional"] = metrics
     if likelihood.is_measurable(model):
@@ -120,6 +124,8 @@ def choose(model, names):
             names = ("frechet", "kernel", "precision_recall")
         if first == "translation":
             names = translation.UNPAIRED
+        if first == "notes":
+            names = [name for name in names if name != note_metrics.SPECTROGRAM]
     for name in names:
         if not any(name in metrics for metrics in valid.values()):
             every = [metric for metrics in valid.values() for metric in metrics]
@@ -290,6 +296,32 @@ class Evaluation:
         found = adaptation.measure(self.model, self.stream, self.held_out)
         count = len(self.held_out["label"])
         return {name: _number(found[name], count) for name in metrics}
+
+    def _pitches(self, metrics):
+        found = note_metrics.accuracy(self.model, self.held_out)
+        count = len(self.held_out["pitch"])
+        return {name: _number(found[name], count) for name in metrics}
+
+    def _notes(self, metrics):
+        found = note_metrics.measure(
+            self.model,
+            self.data,
+            self.stream,
+            metrics,
+            FLAGS.extractor,
+            FLAGS.num,
+            FLAGS.seed,
+            self.progress,
+        )
+        return {
+            name: {
+                "value": number.pop("value"),
+                "standard_error": number.pop("error"),
+                "count": number["n_fake"],
+                **number,
+            }
+            for name, number in found.items()
+        }
 
     def _translation(self, metrics):
         found = translation.measure(self.model, self.stream, metrics, self.limit)

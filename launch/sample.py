@@ -12,8 +12,10 @@ class, the same latents in each); arithmetic (A - B + C on averaged latents); co
 completions). Of two domains: translate (image, translation and back), embedding
 (features before and after adaptation), confusion. Of styles: truncation (a row a
 latent, psi from 0 to --truncation), mix (coarse styles of the left, fine ones of the
-top), walk (a GIF or MP4), project (images beside their projections into w). The last
-line on stdout is one JSON object.
+top), walk (a GIF or MP4), project (images beside their projections into w). Of notes:
+grid (--num notes, or a row of them each --pitch) and interpolate, as a picture and a
+folder of WAV files; midi (--midi played to a WAV file). The last line on stdout is one
+JSON object.
 """
 
 import os
@@ -25,7 +27,14 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import Workdir
 
-from . import common_flags, held_out, latents, sample_domains, sample_styles
+from . import (
+    common_flags,
+    held_out,
+    latents,
+    sample_domains,
+    sample_notes,
+    sample_styles,
+)
 
 FLAGS = flags.FLAGS
 # What each mode asks of a model.
@@ -42,6 +51,7 @@ NEEDS = {
     "embedding": "classify",
     "confusion": "classify",
     **dict.fromkeys(sample_styles.MODES, "map"),
+    "midi": "render",
 }
 FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
 MOST = 10_000  # images in a picture
@@ -70,6 +80,8 @@ flags.DEFINE_enum(
     "path", "spherical", ["spherical", "linear"], "Between latents of interpolate."
 )
 flags.DEFINE_integer("label", None, "Class to draw, of labelled models.", lower_bound=0)
+flags.DEFINE_list("pitch", [], "MIDI numbers, of models of notes; none: all in turn.")
+flags.DEFINE_string("midi", None, "MIDI file to play, of models of notes.")
 flags.DEFINE_string(
     "exemplars",
     None,
@@ -90,7 +102,7 @@ flags.DEFINE_string(
     "extractor", "pixels", "Features that project compares; see launch.evaluate."
 )
 flags.DEFINE_string(
-    "out", None, "PNG file (walk: GIF or MP4); none: WORKDIR/samples/MODE.png or .gif."
+    "out", None, "PNG file (walk: GIF or MP4, midi: WAV); none: WORKDIR/samples/MODE.*."
 )
 
 
@@ -98,6 +110,8 @@ def main():
     """Draw as the flags say; returns the JSON line's dict."""
     if (FLAGS.workdir is None) == (FLAGS.saved_model is None):
         raise BadInput("give either --workdir or --saved_model")
+    if FLAGS.midi and not FLAGS["mode"].present:
+        FLAGS["mode"].value = "midi"
     in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
     if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
         raise BadInput(f"more than {MOST} images in one picture: lower --num")
@@ -118,8 +132,14 @@ def main():
         )
     if FLAGS["truncation"].present and not source.truncates:
         raise BadInput(f"--truncation: {source.name} has no mean of w")
+    if FLAGS.pitch and not source.is_sound:
+        raise BadInput(f"--pitch: {source.name} makes no notes")
     report = {}
-    if FLAGS.mode in FIGURES:
+    if source.is_sound:
+        draw = sample_notes.MODES[FLAGS.mode]
+        write_out, count, report = draw(source, FLAGS, out)
+        _whole(out, write_out)
+    elif FLAGS.mode in FIGURES:
         draw = getattr(sample_domains, FLAGS.mode)
         count = _whole(out, lambda path: draw(source, FLAGS, path))
     elif FLAGS.mode in sample_styles.MODES:
@@ -142,7 +162,7 @@ def main():
 
 
 def _out():
-    kinds = (".gif", ".mp4") if FLAGS.mode == "walk" else (".png",)
+    kinds = {"walk": (".gif", ".mp4"), "midi": (".wav",)}.get(FLAGS.mode, (".png",))
     if FLAGS.out is None and FLAGS.workdir is None:
         raise BadInput(f"--out is needed: the {kinds[0][1:].upper()} file to write")
     default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}{kinds[0]}"
@@ -222,11 +242,18 @@ class Source:
         )
         self.takes_label = "label" in {**decode, **generate}
         self.truncates = "truncation" in drawn
+        self.is_sound = "audio" in self.spec.features
+        render = self.signatures.get("render", {"inputs": {}})["inputs"]
         plain = set(decode) in ({"z"}, {"z", "label"})
         self.latent_shape = decode["z"]["shape"][1:] if plain else None
+        if set(render) == {"z", "pitch"}:
+            self.latent_shape = render["z"]["shape"][1:]
 
     def modes(self):
         """The modes that this model can do."""
+        if self.is_sound:
+            needs = sample_notes.NEEDS.items()
+            return [mode for mode, need in needs if need in self.calls]
         valid = [mode for mode, need in NEEDS.items() if need in self.calls]
         if self.latent_shape is None or len(self.latent_shape) != 1:
             valid = [mode for mode in valid if NEEDS[mode] != "decode"]

@@ -426,11 +426,12 @@ def _fit(model, data, workdir, profile, chief):
         saver.before.append(board.flush)
         each += [progress, table, board]
         if FLAGS.sample_every and hasattr(model, "sample"):
-            each.append(
-                callbacks.SampleGrid(
-                    workdir.path, FLAGS.sample_every, also=board.picture
-                )
-            )
+            how = {"every": FLAGS.sample_every, "also": board.picture}
+            if "audio" in model.spec.features:
+                notes = callbacks.SampleNotes(workdir.path, sounds=board.sounds, **how)
+                each.append(notes)
+            else:
+                each.append(callbacks.SampleGrid(workdir.path, **how))
         if FLAGS.sample_every and hasattr(model, "translate_ab"):
             pair = data.test or data.train
             shown = [

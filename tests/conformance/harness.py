@@ -17,6 +17,8 @@ DATA = {
     **dict.fromkeys(["cyclegan", "adda", "dann"], "pair"),
     **dict.fromkeys(["video_gan", "video_gan_one_stream", "video_gan_future"], "clips"),
     **dict.fromkeys(["video_classifier"], "clips"),
+    **dict.fromkeys(["pitch_classifier"], "notes"),
+    **dict.fromkeys(["gansynth", "gansynth_flat"], "notes"),
 }
 
 

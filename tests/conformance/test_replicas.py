@@ -29,6 +29,7 @@ CASES = [
         ("wgan_gp", True, True),
         ("classifier", False, False),
         ("classifier", True, False),
+        ("pitch_classifier", True, False),
         (harness.TOY, False, True),
         (harness.TOY, True, False),
         ("gan", True, False),
@@ -61,6 +62,13 @@ CASES = [
         ("adda", True, False),
         ("adda", False, True),
         ("dann", True, False),
+        ("video_gan", True, False),
+        ("video_gan", False, False),
+        ("video_gan_one_stream", True, False),
+        ("video_gan_future", True, False),
+        ("gansynth", True, False),
+        ("gansynth", False, False),
+        ("gansynth_flat", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
@@ -68,6 +76,8 @@ CASES = [
 # weights (asserted in test_cyclegan), then an input 1e-6 off moves them by 1e-4, and
 # three large steps make 1e-2 of it.
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
+NOT_BY_ROW |= {"video_gan", "video_gan_one_stream", "video_gan_future"}
+NOT_BY_ROW |= {"gansynth", "gansynth_flat"}
 NOT_BY_ROW |= {"stylegan2_ada", "stylegan2_diffaugment"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.

@@ -6,6 +6,7 @@ All are Keras callbacks for `fit`; each acts at training steps, not epochs.
 from tfgen.callbacks.guard import NaNGuard
 from tfgen.callbacks.health import Health
 from tfgen.callbacks.logs import CSVLog, Progress
+from tfgen.callbacks.notes import SampleNotes, rainbowgram
 from tfgen.callbacks.pictures import SampleGrid, TranslationGrid, grid
 from tfgen.callbacks.quality import SampleQuality
 from tfgen.callbacks.saving import Checkpoints
@@ -19,9 +20,11 @@ __all__ = [
     "NaNGuard",
     "Progress",
     "SampleGrid",
+    "SampleNotes",
     "SampleQuality",
     "TensorBoard",
     "TranslationGrid",
     "Validation",
     "grid",
+    "rainbowgram",
 ]

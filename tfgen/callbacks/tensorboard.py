@@ -67,6 +67,11 @@ class TensorBoard(AtSteps):
         with self.writer.as_default(step=step):
             tf.summary.image(tag, picture[None])
 
+    def sounds(self, step, audio, sample_rate, tag="notes"):
+        """Write players of sounds `[n, samples]` in [-1, 1], of a step."""
+        with self.writer.as_default(step=step):
+            tf.summary.audio(tag, audio[..., None], sample_rate, max_outputs=len(audio))
+
     def flush(self):
         """Bring what was written to disk."""
         self.writer.flush()

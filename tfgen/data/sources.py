@@ -70,6 +70,8 @@ def load(
             of notes, see `tfgen.data.wav`.
         `usps`, `emoji/google`, `emoji/twitter`, `emoji/recoloured`: from files placed
             by hand, see `tfgen.data.builders`.
+        `notes/small`, `notes/gm`: played from a SoundFont, see
+            `tfgen.data.builders.notes`.
         anything else: a TensorFlow Datasets name, also `name/config`, see
             `tfgen.data.prepared`.
         any of these followed by `@ROWS`, as in `mnist@2000`: that many training rows,
@@ -218,6 +220,7 @@ READERS: dict[str, Callable[[str, Size, str], Rows]] = {
 BUILT = {
     "usps": "tfgen_usps",
     "emoji": "tfgen_emoji",
+    "notes": "tfgen_notes",
     "moving_shapes": "tfgen_moving_shapes",
 }
 

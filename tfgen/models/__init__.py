@@ -37,6 +37,7 @@ MODELS = {
     "wgan": "tfgen.models.wgan:WGAN",
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",
+    "pitch_classifier": "tfgen.models.pitch_classifier:PitchClassifier",
     "stylegan2": "tfgen.models.stylegan2:StyleGAN2",
     "stylegan2_ada": "tfgen.models.stylegan2_ada:StyleGAN2ADA",
     "stylegan2_diffaugment": "tfgen.models.stylegan2_ada:StyleGAN2DiffAugment",
@@ -45,9 +46,16 @@ MODELS = {
     "dann": "tfgen.models.adda:DANN",
     "gansynth": "tfgen.models.gansynth:GANSynth",
     "gansynth_flat": "tfgen.models.gansynth:GANSynthFlat",
+    "dt2v": "tfgen.models.direct_text2video:DirectText2Video",
+    "pt2v": "tfgen.models.direct_text2video:PairedText2Video",
+    "gt2v": "tfgen.models.text2video:GistText2Video",
+    "text2video": "tfgen.models.text2video:Text2Video",
     "text_filter_gan": "tfgen.models.text_filter_gan:TextFilterGAN",
     "text_filter_gan_matched": "tfgen.models.text_filter_gan:MatchedTextFilterGAN",
     "text_concat_gan": "tfgen.models.text_filter_gan:TextConcatGAN",
+    "video_gan": "tfgen.models.video_gan:VideoGAN",
+    "video_gan_one_stream": "tfgen.models.video_gan:OneStreamVideoGAN",
+    "video_gan_future": "tfgen.models.video_gan:FutureVideoGAN",
 }
 
 

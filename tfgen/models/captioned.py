@@ -4,10 +4,7 @@ import tensorflow as tf
 
 from tfgen.core.errors import BadInput
 from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
-from tfgen.core.spec import Feature
 from tfgen.layers import tokens as words
-
-FEATURES = ("video", "tokens", "sentence")
 
 
 class Captioned(GenerativeModel):
@@ -71,32 +68,26 @@ class Captioned(GenerativeModel):
         }
 
 
-def clips_with_sentences(spec, user, size=0):
+def clips_with_sentences(spec, user, size=0, frames=0):
     """Return what a model of captioned clips in [-1, 1] wants of data.
 
     Args:
         spec: `DataSpec` of the data.
         user: Name of the model.
         size: Side of its square frames in pixels, 0 = those of the data.
+        frames: Of a clip, 0 = those of the data.
 
     Raises:
         BadInput: The data have no clips with sentences, fewer than two distinct
             sentences, or more than a description lists.
     """
-    if missing := [name for name in FEATURES if name not in spec.features]:
-        raise BadInput(
-            f"{user} needs clips with sentences; data {spec.name!r} has no "
-            f"{' and no '.join(missing)}; it has: {', '.join(spec.features)}"
-        )
-    video, tokens, sentence = (spec.features[name] for name in FEATURES)
-    if len(sentence.classes) < 2:
+    wanted = spec.for_videos(
+        user, low=-1.0, high=1.0, size=size, frames=frames, also=["tokens", "sentence"]
+    )
+    sentences = wanted.features["sentence"].classes
+    if len(sentences) < 2:
         raise BadInput(
             f"{user} needs clips of two sentences or more, listed with the data; "
-            f"{spec.name!r} lists {len(sentence.classes)}"
+            f"{spec.name!r} lists {len(sentences)}"
         )
-    frames, height, width, channels = video.shape
-    shape = (frames, size or height, size or width, channels)
-    clips = Feature(shape, "float32", -1.0, 1.0)
-    features = {"video": clips, "tokens": tokens, "sentence": sentence}
-    return spec.replace(name=user, features=features)
-
+    return wanted

@@ -20,10 +20,11 @@ blocks it needs only, on pictures of its own resolution, and gets what the publi
 networks get of whole pictures: a pixel then stands for s x s pixels of the whole, so
 its length counts s-fold in the penalty. `gansynth_flat` trains all blocks at once.
 
-Departures: fakes carry the pitches of the batch's real rows, turned by half the batch,
-which has the distribution of the published draws from the histogram of the training
-set; the discriminator is updated first. The deviation that D sees over a batch is over
-a replica's rows, so N replicas of B rows equal one device with N shards of B rows.
+Departures: fakes carry the pitches of the batch's real rows, for the discriminator
+turned by half the batch: the distribution of the published draws from the histogram of
+the training set; the discriminator is updated first. The deviation that D sees over a
+batch is over a replica's rows, so N replicas of B rows equal one device with N shards
+of B rows.
 """
 
 import dataclasses
@@ -87,6 +88,8 @@ _SMALL = {
     "average_decay": 0.995,
 }
 _TINY = {
+    # The published scaling of mel power is for windows of 2,048 samples.
+    "representation": "if",
     "frames": 8,
     "bins": 16,
     "samples": 64,
@@ -114,13 +117,12 @@ class Scale:
         # Sides of a pixel at block `last`, in pixels of the whole.
         self.side = 2 ** (model.generator.last - last)
 
-    def discriminator_loss(self, real, y, wanted, z, mix, progress):
+    def discriminator_loss(self, real, y, z, mix, progress):
         """Return L_D and reports.
 
         Args:
             real: `[rows, frames, bins, 2]`, physical units.
             y: Their pitches, one-hot.
-            wanted: The fakes' pitches, one-hot.
             z: The fakes' latents.
             mix: Uniform `[rows, 1, 1, 1]`.
             progress: `[rows]`.
@@ -128,7 +130,7 @@ class Scale:
         config = self.model.config
         real = box.shrink(real, self.side)
         real = progressive.shrunk(real, progress=progress, **self.blocks)
-        fake = self.make(z, wanted, progress)
+        fake = self.make(z, tf.roll(y, y.shape[0] // 2, axis=0), progress)
         score, logits = self.judge(real, progress)
         scores = score, self.judge(fake, progress)[0]
         estimate = adversarial.wasserstein_estimate(*scores)
@@ -241,7 +243,6 @@ class GANSynthFlat(GenerativeModel):
         """One update of the discriminator and one of the generator, on some blocks."""
         real, y = self.representation.forward(batch["audio"]), self.one_hot(batch)
         rows, latents = real.shape[0], [self.config.latent_size]
-        wanted = tf.roll(y, rows // 2, axis=0)
         progress = tf.fill([rows], self.progress())
         _, judged = self.descend(
             scale.discriminator_loss,
@@ -249,7 +250,6 @@ class GANSynthFlat(GenerativeModel):
             self.discriminator_optimizer,
             real,
             y,
-            wanted,
             self.noise("discriminator_z", rows, latents),
             self.noise("mix", rows, [1, 1, 1], kind="uniform"),
             progress,
@@ -258,7 +258,7 @@ class GANSynthFlat(GenerativeModel):
             scale.generator_loss,
             scale.generator,
             self.generator_optimizer,
-            wanted,
+            y,
             self.noise("z", rows, latents),
             progress,
         )
@@ -297,8 +297,9 @@ class GANSynthFlat(GenerativeModel):
         return self.render(self.prior(tf.shape(pitch)[0], seed), pitch)
 
     def render(self, z, pitch):
-        """Return notes of latents and MIDI pitches."""
-        return self.representation.inverse(self.spectrogram(z, pitch))
+        """Return notes of latents and MIDI pitches, clipped to [-1, 1]."""
+        audio = self.representation.inverse(self.spectrogram(z, pitch))
+        return tf.clip_by_value(audio, -1.0, 1.0)
 
     def spectrogram(self, z, pitch):
         """Return spectrograms of latents and MIDI pitches, in physical units.

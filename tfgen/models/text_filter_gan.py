@@ -46,6 +46,9 @@ class TextFilterGANConfig(Config):
     latent_size: int = option(256, "of each noise, and of the GRU", at_least=1)
     channels: int = option(32, "feature maps at full size", at_least=1)
     filters: int = option(32, "into and out of a bank of filters, even", at_least=2)
+    judge_patch: int = option(
+        1, "side of the squares the discriminators see as pixels", at_least=1, at_most=2
+    )
     judge_size: int = option(128, "what each stage of a judge ends in", at_least=1)
     word_size: int = option(300, "of a word's vector", at_least=1)
     text_channels: int = option(512, "of the convolutions over words", at_least=1)
@@ -65,8 +68,8 @@ class TextFilterGAN(Captioned):
         config: `TextFilterGANConfig`.
         spec: `video` `[frames, size, size, c]` in [-1, 1], `tokens`, `sentence`.
         generator: see `filtered.generator`.
-        frame_judge: `filtered.Judge` of frames.
-        clip_judge: `filtered.Judge` of clips.
+        frame_judge: `text.Judge` of frames.
+        clip_judge: `text.Judge` of clips.
         content_encoder: tokens -> [*filters, y_content].
         motion_encoder: tokens -> [*filters, y_motion].
     """
@@ -79,11 +82,12 @@ class TextFilterGAN(Captioned):
             "latent_size": 64,
             "channels": 8,
             "filters": 8,
+            "judge_patch": 2,
             "judge_size": 64,
             "word_size": 64,
-            "text_channels": 128,
+            "text_channels": 64,
             "text_size": 64,
-            "learning_rate": 5e-4,
+            "learning_rate": 1e-3,
             "average_decay": 0.99,
         },
         "tiny": {
@@ -125,7 +129,7 @@ class TextFilterGAN(Captioned):
     def create(cls, config, spec):
         """Build all networks for the clips and sentences of `spec`."""
         spec = clips_with_sentences(spec, "text_filter_gan", config.image_size)
-        shape, tokens = spec.features["video"].shape, spec.features["tokens"]
+        shape, tokens = spec.video.shape, spec.features["tokens"]
         kernels = ((1, 5, 5), (3, 5, 5)) if cls.FILTERED else ((), ())
         encoders = [
             text.branch(config, tokens, kernel, name=name)
@@ -154,7 +158,7 @@ class TextFilterGAN(Captioned):
         }
 
     def train_step(self, batch):
-        """Each discriminator with its branch of the text encoder, then the generator."""
+        """Each discriminator with its branch of the text, then the generator."""
         tokens, rows = batch["tokens"], batch["tokens"].shape[0]
         reports = {}
         for kind, loss, judge, encoder, optimizers in (
@@ -210,7 +214,7 @@ class TextFilterGAN(Captioned):
 
     def latent_shapes(self):
         """Return {noise: shape of a row}."""
-        size, frames = self.config.latent_size, self.spec.features["video"].shape[0]
+        size, frames = self.config.latent_size, self.spec.video.shape[0]
         return {"content": [size], "start": [size], "steps": [frames, size]}
 
     def frame_loss(self, clips, tokens, others, *latents):
@@ -240,14 +244,14 @@ class TextFilterGAN(Captioned):
         """
         judge = self._judges[kind]
         encoder = self.content_encoder if kind == "frame" else self.motion_encoder
+        sentence, other = (text.listed(encoder(x)) for x in (tokens, others))
         made = tf.stop_gradient(self.make(tokens, latents))
-        sentence = encoder(tokens)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(clips)
             features = judge.features(clips)
             real = judge.judge(features, sentence)
         penalty = penalties.mean_squared_norm(tape.gradient(real, clips))
-        other = judge.judge(features, encoder(others))
+        other = judge.judge(features, other)
         fake = judge.judge(judge.features(made), sentence)
         loss = self.separation(real, other, fake)
         reports = {"discriminator_loss": loss, "r1": penalty}
@@ -265,7 +269,7 @@ class TextFilterGAN(Captioned):
         return tf.add_n(
             [
                 adversarial.non_saturating_generator_loss(
-                    judge.judge(judge.features(made), encoder(tokens))
+                    judge.judge(judge.features(made), text.listed(encoder(tokens)))
                 )
                 for judge, encoder in (
                     (self._judges["frame"], self.content_encoder),
@@ -281,9 +285,9 @@ class TextFilterGAN(Captioned):
 
     def read(self, tokens):
         """Return both vectors of sentences for each frame, `[rows, frames, size]`."""
-        frames = self.spec.features["video"].shape[0]
+        frames = self.spec.video.shape[0]
         return [
-            tf.tile(encoder(tokens)[-1][:, None], [1, frames, 1])
+            tf.tile(text.listed(encoder(tokens))[-1][:, None], [1, frames, 1])
             for encoder in (self.content_encoder, self.motion_encoder)
         ]
 
@@ -295,11 +299,11 @@ class TextFilterGAN(Captioned):
         return self._decode(self.read(tokens), seed, first)
 
     def morph(self, tokens, ends, seed=0):
-        """Return clips whose sentence goes over from `tokens` to `ends`, frame by frame.
+        """Return clips whose sentence turns from `tokens` into `ends`.
 
-        Both vectors are interpolated linearly.
+        Both vectors are interpolated linearly, frame by frame.
         """
-        frames = self.spec.features["video"].shape[0]
+        frames = self.spec.video.shape[0]
         share = tf.linspace(0.0, 1.0, frames)[:, None]
         vectors = [
             (1.0 - share) * one + share * other

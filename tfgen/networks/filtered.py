@@ -5,13 +5,15 @@ frames, 32 channels, these are the published networks; other sizes, powers of 2,
 more or fewer of the blocks in the middle.
 
 Each function takes the Config of its model (latent_size, channels, filters,
-text_size, judge_size) and the shape of a clip.
+text_size, judge_size, judge_patch) and the shape of a clip.
 """
 
 import keras
 
 from tfgen.core.errors import BadInput
+from tfgen.layers import volumes
 from tfgen.layers.dynamic_filters import DynamicFilters
+from tfgen.networks.text import Judge
 
 LEAK = 0.2
 
@@ -23,7 +25,7 @@ def generator(config, shape):
     frame's code; [z, y_content, code] makes the frame. Sentence vectors come for each
     frame, so that they may change on the way.
     """
-    frames, size, _, channels = checked(shape)
+    frames, size, _, channels = checked(config, shape)
     latent, text, width = config.latent_size, config.text_size, config.channels
     content = keras.Input([latent], name="content")
     start = keras.Input([latent], name="start")
@@ -49,43 +51,13 @@ def generator(config, shape):
     return keras.Model(inputs, clips, name="generator")
 
 
-class Judge:
-    """A discriminator in two halves: clips -> features, features and text -> logits.
-
-    The first half does not read the sentence: clips that are judged beside several
-    sentences pass it once.
-
-    Attributes:
-        trunk: clips `[rows, frames, h, w, c]` -> list of features.
-        head: [*features, *text] -> logits `[rows, judgements]`.
-        network: Both, as one network.
-    """
-
-    def __init__(self, trunk, head, name):
-        self.trunk, self.head = trunk, head
-        clips = keras.Input(trunk.input.shape[1:], name="clips")
-        text = [
-            keras.Input(x.shape[1:]) for x in head.inputs[len(_listed(trunk.output)) :]
-        ]
-        features = _listed(trunk(clips))
-        self.network = keras.Model([clips, *text], head([*features, *text]), name=name)
-
-    def features(self, clips):
-        """Return the trunk's features, a list."""
-        return _listed(self.trunk(clips, training=True))
-
-    def judge(self, features, text):
-        """Return logits `[rows, judgements]`."""
-        return self.head([*features, *text], training=True)
-
-
 def frame_judge(config, shape, *, filtered=True):
     """Return the `Judge` of frames: a logit each, `[rows, frames]`.
 
     Text: [filters of stage 1, of stage 2, sentence vector], the filters
     `[rows, 1, 5, 5, filters, filters]`; not `filtered`: the sentence vector alone.
     """
-    frames = checked(shape)[0]
+    frames = checked(config, shape)[0]
     clips = keras.Input(shape, name="clips")
     x = _fold(clips)
     features = _features(keras.layers.Conv2D, config, x)
@@ -121,9 +93,9 @@ def clip_judge(config, shape, *, filtered=True):
 
     Filters are `[rows, 3, 5, 5, filters, filters]`.
     """
-    checked(shape)
+    checked(config, shape)
     clips = keras.Input(shape, name="clips")
-    features = _features(keras.layers.Conv3D, config, clips)
+    features = _features(volumes.Conv3D, config, clips)
     features = features if filtered else features[-1:]
     trunk = keras.Model(clips, features, name="trunk")
     given = [keras.Input(x.shape[1:]) for x in features]
@@ -131,19 +103,17 @@ def clip_judge(config, shape, *, filtered=True):
     # The second is padded by 2 on all axes as in the released code: time grows by 2.
     for x, padding in zip(given[:-1], ((1, 2, 2), (2, 2, 2)), strict=False):
         filters = keras.Input([3, 5, 5, config.filters, config.filters])
-        x = keras.layers.Conv3D(config.filters, 1)(x)
+        x = volumes.Conv3D(config.filters, 1)(x)
         x = DynamicFilters(padding)([x, filters])
         frames, side = x.shape[1:3]
         first = 4 if side > 8 else side // 4
         x = keras.layers.AveragePooling3D((min(2, frames), first, first))(x)
-        x = keras.layers.ReLU()(
-            keras.layers.Conv3D(config.filters, 3, padding="same")(x)
-        )
+        x = keras.layers.ReLU()(volumes.Conv3D(config.filters, 3, padding="same")(x))
         frames, side = x.shape[1:3]
         # An odd frame is left over.
         last = max(1, frames - frames % 2)
         x = keras.layers.AveragePooling3D((last, side // 2, side // 2))(x)
-        x = keras.layers.Conv3D(config.judge_size, (1, 2, 2))(x)
+        x = volumes.Conv3D(config.judge_size, (1, 2, 2))(x)
         scores.append(keras.layers.Flatten()(x))
         text.append(filters)
     y = keras.Input([config.text_size])
@@ -155,23 +125,30 @@ def clip_judge(config, shape, *, filtered=True):
     )
 
 
-def checked(shape):
+def checked(config, shape):
     """Return the shape of a clip; BadInput where these networks do not take it."""
     frames, height, width, _ = shape
-    if height != width or height < 16 or height & (height - 1) or frames < 4:
+    least = 16 * config.judge_patch
+    if height != width or height < least or height & (height - 1) or frames < 4:
         raise BadInput(
             f"clips of {frames} frames of {height}x{width} do not fit: this network "
-            "takes 4 frames or more, square, with a side of 16, 32, 64, ... pixels "
-            "(set --hparam image_size=32, say)"
+            f"takes 4 frames or more, square, with a side of {least}, {2 * least}, "
+            f"{4 * least}, ... pixels (set --hparam image_size={2 * least}, say)"
         )
     return shape
 
 
 def _features(convolution, config, x):
-    """Return features at stages 1, 2 and 3: sides size / 2, 8 (or 4) and 2."""
-    width, size = config.channels, x.shape[-2]
-    second = min(8, size // 4)
+    """Return features at stages 1, 2 and 3: sides size / 2, 8 (or 4) and 2.
+
+    With `judge_patch` 2 the squares of 2 pixels become pixels of 4 times the channels
+    before all else: a quarter of the work.
+    """
+    width, size = config.channels, x.shape[-2] // config.judge_patch
+    if config.judge_patch > 1:
+        x = _patches(x, config.judge_patch)
     x = convolution(width, 3, padding="same")(x)
+    second = min(8, size // 4)
     x = _block(convolution, x, 2 * width)
     x = features = _block(convolution, _halved(x, time=True), 4 * width)
     stages = [features]
@@ -200,6 +177,19 @@ def _halved(x, *, time, ends=False):
         x = keras.layers.ZeroPadding3D((0, 1, 1))(x)
         return keras.layers.AveragePooling3D((1, 3, 3), (1, 2, 2))(x)
     return keras.layers.AveragePooling3D(3, 2)(keras.layers.ZeroPadding3D(1)(x))
+
+
+def _patches(x, side):
+    """Return `[..., h, w, c]` as `[..., h / side, w / side, side side c]`."""
+    *lead, height, width, channels = x.shape[1:]
+    x = keras.ops.reshape(
+        x, [-1, *lead, height // side, side, width // side, side, channels]
+    )
+    axes = list(range(len(x.shape)))
+    axes[-4], axes[-3] = axes[-3], axes[-4]
+    x = keras.ops.transpose(x, axes)
+    shape = [height // side, width // side, side * side * channels]
+    return keras.ops.reshape(x, [-1, *lead, *shape])
 
 
 def _block(convolution, x, width):
@@ -235,7 +225,3 @@ def _fold(x):
 
 def _unfold(x, frames):
     return keras.ops.reshape(x, [-1, frames, *x.shape[1:]])
-
-
-def _listed(x):
-    return x if isinstance(x, (list, tuple)) else [x]

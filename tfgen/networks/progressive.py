@@ -89,7 +89,7 @@ class Generator(keras.Model):
         below = [size, *channels[:-1]]
         self.convolutions = []
         for inputs, width in zip(below, channels, strict=True):
-            kind = _Spread if not self.convolutions else EqualisedConv2D
+            kind = Spread if not self.convolutions else EqualisedConv2D
             side = 3 if self.convolutions else start
             self.convolutions += [
                 _built(kind(width, side, gain=_HE), inputs),
@@ -204,7 +204,7 @@ class Discriminator(keras.Model):
         return _leaky_relu(self.inlets[block - self.first](pictures))
 
 
-class _Spread(EqualisedConv2D):
+class Spread(EqualisedConv2D):
     """The convolution of one pixel with zeros around it: `[rows, n]` -> kernel_size."""
 
     def call(self, x):

@@ -81,7 +81,7 @@ class BagOfBigrams(keras.layers.Layer):
 
 
 def branch(config, feature, kernel=(), *, name):
-    """Return tokens -> [filters of stage 1, of stage 2, sentence vector].
+    """Return tokens -> [filters of stage 1, filters of stage 2, sentence vector].
 
     One of the two convolutional encoders of Balaji et al. 2019: three convolutions over
     words, filters from the flattened second one (L1) and from the last one (L2, which
@@ -90,7 +90,7 @@ def branch(config, feature, kernel=(), *, name):
     Args:
         config: Has word_size, text_channels, text_size and filters.
         feature: `Feature` of the tokens.
-        kernel: Sides of the filters; empty: the network returns [sentence vector].
+        kernel: Sides of the filters; empty: the network returns the sentence vector.
         name: Of the network.
 
     Raises:
@@ -114,7 +114,7 @@ def branch(config, feature, kernel=(), *, name):
     levels.append(keras.layers.Flatten()(x))
     sentence = keras.layers.Activation("linear", dtype="float32")(levels[1])
     if not kernel:
-        return keras.Model(tokens, [sentence], name=name)
+        return keras.Model(tokens, sentence, name=name)
     shape = (*kernel, config.filters, config.filters)
     banks = [
         keras.layers.Reshape(shape, dtype="float32")(
@@ -154,6 +154,37 @@ def sentence(config, feature):
     return read
 
 
+class Judge:
+    """A discriminator in two halves: clips -> features, features and text -> logits.
+
+    The first half does not read the sentence: clips that are judged beside several
+    sentences pass it once.
+
+    Attributes:
+        trunk: clips `[rows, frames, h, w, c]` -> list of features.
+        head: [*features, *text] -> logits `[rows, judgements]`.
+        network: Both, as one network.
+    """
+
+    def __init__(self, trunk, head, name):
+        self.trunk, self.head = trunk, head
+        clips = keras.Input(trunk.input.shape[1:], name="clips")
+        text = [
+            keras.Input(x.shape[1:], dtype=x.dtype)
+            for x in head.inputs[len(listed(trunk.output)) :]
+        ]
+        features = listed(trunk(clips))
+        self.network = keras.Model([clips, *text], head([*features, *text]), name=name)
+
+    def features(self, clips, training=True):
+        """Return the trunk's features, a list."""
+        return listed(self.trunk(clips, training=training))
+
+    def judge(self, features, text, training=True):
+        """Return logits `[rows, judgements]`."""
+        return self.head([*features, *text], training=training)
+
+
 class _MeanOfWords(keras.layers.Layer):
     """The mean of `[rows, words, size]` over words that are not padding."""
 
@@ -167,3 +198,8 @@ class _MeanOfWords(keras.layers.Layer):
 def _normal(text, size):
     random = np.random.default_rng(zlib.crc32(text.encode()))
     return random.standard_normal(size).astype("float32")
+
+
+def listed(outputs):
+    """Return a network's outputs as a list; Keras gives a single one without."""
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
