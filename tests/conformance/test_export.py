@@ -17,8 +17,11 @@ def check(model, folder):
     random = np.random.default_rng(0)
     for name, (function, arguments) in live.items():
         for rows in (1, 5):
-            if [argument.name for argument in arguments] == ["num", "seed"]:
+            names = [argument.name for argument in arguments]
+            if names == ["num", "seed"]:
                 inputs = [np.int32(rows), np.int32(3)]
+            elif names == ["text", "seed"]:
+                inputs = [np.array(["a Red circle, unheard of"] * rows), np.int32(3)]
             else:
                 shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
                 inputs = [

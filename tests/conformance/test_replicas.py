@@ -62,6 +62,15 @@ CASES = [
         ("video_gan", False, False),
         ("video_gan_one_stream", True, False),
         ("video_gan_future", True, False),
+        ("text_filter_gan", True, False),
+        ("text_filter_gan", False, False),
+        ("text_filter_gan_matched", False, False),
+        ("text_concat_gan", False, False),
+        ("text2video", True, False),
+        ("text2video", False, False),
+        ("gt2v", False, False),
+        ("pt2v", False, False),
+        ("dt2v", False, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
@@ -70,6 +79,7 @@ CASES = [
 # three large steps make 1e-2 of it.
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
 NOT_BY_ROW |= {"video_gan", "video_gan_one_stream", "video_gan_future"}
+NOT_BY_ROW |= {"dt2v", "pt2v", "gt2v", "text2video"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.
 GATHERED = {"gmmn", "gmmn_code", "vae_table"}

@@ -18,6 +18,17 @@ WITHOUT_GRADIENT = {
 }
 # (model, first step of a stage): the networks that this stage leaves alone.
 STAGES = {("adda", 0): {"discriminator"}, ("adda", 1): {"source"}}
+STAGES |= {
+    (name, step): frozen
+    for name in ("gt2v", "text2video")
+    for step, frozen in (
+        (0, {"discriminator", "generator", "generator_ema"}),
+        (1, {"gist"}),
+        (2, set()),
+    )
+}
+STARTS = [(name, 0) for name in harness.names()]
+STARTS += [("adda", 1), ("text2video", 1), ("text2video", 2)]
 
 
 def values(model):
@@ -28,9 +39,7 @@ def changed(before, after):
     return {n for n in before if before[n].tobytes() != after[n].tobytes()}
 
 
-@pytest.mark.parametrize(
-    ("name", "step"), [(n, 0) for n in harness.names()] + [("adda", 1)]
-)
+@pytest.mark.parametrize(("name", "step"), STARTS)
 def test_an_update_moves_its_networks_and_nothing_else(name, step):
     model = harness.build(name, run_eagerly=True)
     model.step.assign(step)
