@@ -29,7 +29,7 @@ setup(
     extras_require={
         "audio": ["soundfile", "pretty_midi", "pyfluidsynth"],
         "video": ["imageio[ffmpeg]"],
-        "test": ["pytest", "ruff"],
+        "test": ["pytest", "pytest-xdist", "ruff"],
         "bench": ["torch"],
     },
     entry_points={

@@ -64,3 +64,20 @@ def clips(size=8, batch=16, rows=ROWS, seed=0, frames=4):
     return Stream(
         made.train, DataSpec("clips", rows, made.features), batch=batch, seed=seed
     )
+
+
+def notes(size=8, batch=16, rows=ROWS, seed=0):
+    """A training stream of 8 x `size` samples of tones, an octave of pitches."""
+    random = np.random.default_rng(size)
+    pitch = np.arange(rows, dtype="int64") % 12
+    hertz = 440 * 2.0 ** ((pitch + 84 - 69) / 12)
+    cycles = hertz[:, None] * np.arange(8 * size) / 16000
+    cycles += random.uniform(size=[rows, 1])
+    loudness = random.uniform(0.2, 0.9, [rows, 1])
+    audio = np.rint(32767 * loudness * np.sin(2 * np.pi * cycles)).astype("int16")
+    features = {
+        "audio": Feature((8 * size,), "int16", -32768, 32768, sample_rate=16000),
+        "pitch": Feature((), "int64", classes=tuple(map(str, range(84, 96)))),
+    }
+    spec = DataSpec("notes", rows, features)
+    return Stream({"audio": audio, "pitch": pitch}, spec, batch=batch, seed=seed)

@@ -21,6 +21,8 @@ DATA = {
     **dict.fromkeys(
         ["text_filter_gan", "text_filter_gan_matched", "text_concat_gan"], "clips"
     ),
+    **dict.fromkeys(["pitch_classifier"], "notes"),
+    **dict.fromkeys(["gansynth", "gansynth_flat"], "notes"),
 }
 
 

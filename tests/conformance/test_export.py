@@ -17,17 +17,18 @@ def check(model, folder):
     random = np.random.default_rng(0)
     for name, (function, arguments) in live.items():
         for rows in (1, 5):
-            names = [argument.name for argument in arguments]
-            if names == ["num", "seed"]:
-                inputs = [np.int32(rows), np.int32(3)]
-            elif names == ["text", "seed"]:
-                inputs = [np.array(["a Red circle, unheard of"] * rows), np.int32(3)]
-            else:
-                shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
-                inputs = [
-                    random.uniform(size=[rows, *shape]).astype(a.dtype.name)
-                    for a, shape in zip(arguments, shapes, strict=True)
-                ]
+            given = {
+                "num": np.int32(rows),
+                "seed": np.int32(3),
+                "text": np.array(["a Red circle, unheard of"] * rows),
+            }
+            shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
+            inputs = [
+                given[a.name]
+                if a.name in given
+                else random.uniform(size=[rows, *shape]).astype(a.dtype.name)
+                for a, shape in zip(arguments, shapes, strict=True)
+            ]
             wanted = tf.function(function, autograph=False)(*inputs)
             given = getattr(exported, name)(*inputs)
             assert given.keys() == wanted.keys()

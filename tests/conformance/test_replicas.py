@@ -29,6 +29,7 @@ CASES = [
         ("wgan_gp", True, True),
         ("classifier", False, False),
         ("classifier", True, False),
+        ("pitch_classifier", True, False),
         (harness.TOY, False, True),
         (harness.TOY, True, False),
         ("gan", True, False),
@@ -55,6 +56,9 @@ CASES = [
         ("cvae_baseline", True, False),
         ("cyclegan", True, False),
         ("cyclegan", False, False),
+        ("stylegan2_ada", True, False),
+        ("stylegan2_ada", False, False),
+        ("stylegan2_diffaugment", True, False),
         ("adda", True, False),
         ("adda", False, True),
         ("dann", True, False),
@@ -71,6 +75,10 @@ CASES = [
         ("gt2v", False, False),
         ("pt2v", False, False),
         ("dt2v", False, False),
+        ("video_classifier", True, False),
+        ("gansynth", True, False),
+        ("gansynth", False, False),
+        ("gansynth_flat", True, False),
     ]
 ]
 # Their losses hold statistics of a replica's rows. Those of cyclegan do not, but its
@@ -80,6 +88,8 @@ CASES = [
 NOT_BY_ROW = {"dcgan", "cgan_convolutional", "dragan", "cyclegan"}
 NOT_BY_ROW |= {"video_gan", "video_gan_one_stream", "video_gan_future"}
 NOT_BY_ROW |= {"dt2v", "pt2v", "gt2v", "text2video"}
+NOT_BY_ROW |= {"gansynth", "gansynth_flat"}
+NOT_BY_ROW |= {"stylegan2_ada", "stylegan2_diffaugment"}
 # Their loss is no mean over rows, or a row is more to them than its part in one: they
 # gather the rows of all replicas.
 GATHERED = {"gmmn", "gmmn_code", "vae_table"}
@@ -91,7 +101,8 @@ def shard_gradients(model, shards):
 
     def gradients(loss_fn, networks, *inputs):
         flat = tf.nest.flatten(inputs)
-        assert all(x.shape[0] == harness.BATCH for x in flat)
+        # Half of them: a penalty may be of fewer rows.
+        assert {x.shape[0] for x in flat} <= {harness.BATCH, harness.BATCH // 2}
         parts = zip(*(tf.split(x, shards) for x in flat), strict=True)
         results = [
             whole(loss_fn, networks, *tf.nest.pack_sequence_as(inputs, part))
@@ -128,8 +139,8 @@ def record_rows(model):
 
         return recorded_step
 
-    for stage in model.stages():
-        setattr(model, f"{stage}_step", recorded(getattr(model, f"{stage}_step")))
+    for method in {model.step_method(number) for number in range(STEPS)}:
+        setattr(model, method, recorded(getattr(model, method)))
     return seen
 
 

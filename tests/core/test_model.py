@@ -429,26 +429,6 @@ def test_infinity_is_not_finite():
     assert model.nonfinite() == (5, "broken_maker_loss of generator")
 
 
-class BreaksInTurns(Breaks):
-    """Every third step is run by a method of its own."""
-
-    steps_differ = True
-
-    def step_method(self, step):
-        return "both_steps" if step % 3 == 2 else "train_step"
-
-    def both_steps(self, batch):
-        return self.train_step(batch)
-
-
-def test_the_first_nonfinite_step_of_several_kinds():
-    model = compiled(BreaksInTurns)
-    fit(model, 6)
-    assert model.nonfinite() == (5, "broken_maker_loss of generator")
-    assert model.traces["train_function"] == model.traces["both_steps"] == 1
-    assert model.nonfinite() is None
-
-
 def test_nobody_need_ask():
     model = build(Breaks)
     model.at = 3

@@ -54,6 +54,7 @@ def test_published_numbers_of_parameters():
     assert count(one.trainable_variables) == 12_667_716 - 4_097
 
 
+@pytest.mark.slow
 def test_published_numbers_of_parameters_of_the_future():
     """Derived from the released tables; k = kernel, b = bias, n = both of a norm.
 
@@ -190,7 +191,7 @@ def test_next_frames_start_from_the_first():
     error = np.abs(made.numpy()[:, 0] - first).mean()
     assert float(reports["first_frame"]) == pytest.approx(error, rel=1e-4)
     assert "mask" not in reports
-    assert model.predict(first).shape == (6, 4, 8, 8, 3)
+    assert model.predict_clips(first).shape == (6, 4, 8, 8, 3)
 
 
 @pytest.mark.parametrize(

@@ -307,17 +307,6 @@ def test_a_warmed_critic_learns_alone(name):
         np.testing.assert_array_equal(one, other)
 
 
-def test_steps_of_several_kinds_come_one_at_a_time():
-    with pytest.raises(ValueError, match="several kinds; it takes 1"):
-        models.build(
-            "wgan",
-            "tiny",
-            spec=stream(8).spec,
-            hparams={"warm_steps": 3},
-            steps_per_execution=4,
-        )
-
-
 def test_the_average_is_what_samples():
     model = eager("wgan_gp", average_decay=0.5)
     model.fit(stream(8), steps_per_epoch=2, verbose=0)

@@ -89,7 +89,10 @@ class GenerativeModel(Trainer):
         )
 
     def average(self, name, twin, decay):
-        """Keep `twin` as the moving average of network `name`; see `ema.move`."""
+        """Keep `twin` as the moving average of network `name`; see `ema.move`.
+
+        `decay` is a number, or a function that returns one for the current step.
+        """
         network = getattr(self, name)
         ema.copy(network, twin)
         setattr(self, f"{name}_ema", twin)
@@ -121,11 +124,6 @@ class GenerativeModel(Trainer):
                 `optimizer=` trains all networks but `starts_from`; those not given
                 take the model's defaults.
         """
-        if self.steps_differ and steps_per_execution > 1:
-            raise ValueError(
-                f"steps_per_execution {steps_per_execution}: with these hparams the "
-                f"steps of {type(self).__name__} are of several kinds; it takes 1"
-            )
         super().compile(
             optimizer=None,
             loss=None,
@@ -215,7 +213,8 @@ class GenerativeModel(Trainer):
         Args:
             loss_fn: Pure function of `inputs` and variables. Returns the mean loss
                 over this replica's rows, or (loss, {name: scalar to report}).
-            networks: The network, or a tuple of networks, to differentiate by.
+            networks: The network, or a tuple of networks or parts of them (layers), to
+                differentiate by.
             *inputs: Tensors; all randomness comes in here.
 
         Returns:
@@ -242,14 +241,16 @@ class GenerativeModel(Trainer):
             self._tracing.health[f"{self._names_of(networks)}_gradient_norm"] = norm
         return returned, gradients
 
-    def apply(self, optimizer, networks, gradients, clip=None):
+    def apply(self, optimizer, networks, gradients, clip=None, average=True):
         """Update `networks` by `gradients`, then their moving averages.
 
         Args:
             optimizer: The Keras optimizer built for these networks.
-            networks: The network, or a tuple of networks, to update.
+            networks: The network, or a tuple of networks or parts of them, to update.
             gradients: What `gradients` returned.
             clip: Scale the gradients to this global norm when they exceed it.
+            average: Whether the averages move: not when the step updates the network
+                again.
         """
         variables = _trainable(networks)
         if clip is not None:
@@ -261,10 +262,11 @@ class GenerativeModel(Trainer):
             ratio = tf.linalg.global_norm(moved) / tf.linalg.global_norm(before)
             self._tracing.health[f"{self._names_of(networks)}_update_ratio"] = ratio
         for network, twin, decay in self._averages:
-            if any(network is updated for updated in _as_tuple(networks)):
-                ema.move(network, twin, decay)
+            if average:
+                decay = decay() if callable(decay) else decay
+                ema.move(network, twin, decay, among=variables)
 
-    def descend(self, loss_fn, networks, optimizer, *inputs, clip=None):
+    def descend(self, loss_fn, networks, optimizer, *inputs, clip=None, average=True):
         """Move `networks` one step down `loss_fn(*inputs)`: gradients, then apply.
 
         Returns what `loss_fn` returned, for this replica.
@@ -275,13 +277,14 @@ class GenerativeModel(Trainer):
 
         def both(*inputs):
             returned, gradients = self.gradients(loss_fn, networks, *inputs)
-            self.apply(optimizer, networks, gradients, clip)
+            self.apply(optimizer, networks, gradients, clip, average)
             return returned
 
         separate = self._is_within_program or self._distribute_strategy is not None
         if not self.xla or separate:
             return both(*inputs)
-        key = (loss_fn, id(optimizer), tuple(map(id, _as_tuple(networks))), clip)
+        kind = clip, average
+        key = (loss_fn, id(optimizer), tuple(map(id, _as_tuple(networks))), *kind)
         if key not in self._programs:
             self._programs[key] = self._graph(self._with_reports(both), True)
         returned, flags, health = self._programs[key](*inputs)
@@ -408,8 +411,12 @@ class GenerativeModel(Trainer):
         }
 
     def _names_of(self, networks):
-        wanted = {id(network) for network in _as_tuple(networks)}
-        names = [name for name, n in self.networks.items() if id(n) in wanted]
+        updated = {id(variable) for variable in _trainable(networks)}
+        names = [
+            name
+            for name, network in self.networks.items()
+            if any(id(v) in updated for v in network.trainable_variables)
+        ]
         return " and ".join(names) or "an unnamed network"
 
 

@@ -6,6 +6,7 @@ step is a plain graph that runs a function on each replica and averages what it
 returns; what XLA compiles lies inside it (`GenerativeModel.gradients`, `descend`).
 """
 
+import itertools
 import threading
 import types
 
@@ -25,7 +26,6 @@ class Trainer(keras.Model):
     """
 
     updates_per_step = 1  # batches of fresh rows that one train_step consumes
-    steps_differ = False  # `step_method` changes within a stage: one step a call
     whole_steps = False  # XLA can compile all of train_step, what is in no loss too
 
     def __init__(self, spec):
@@ -39,7 +39,7 @@ class Trainer(keras.Model):
         # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
         # Stage -> names of the flags its step returns, and flags not yet looked at.
         self._host = types.SimpleNamespace(
-            guarded={}, nonfinite={}, steps_run=0, log_every=1
+            guarded={}, nonfinite={}, logs={}, steps_run=0, log_every=1
         )
 
     def stages(self):
@@ -66,7 +66,7 @@ class Trainer(keras.Model):
         By default that of the step's stage. Other models have updates that come at some
         steps only, such as a regulariser at every 16th: the host picks the graph, so
         that no update lies in a branch. The methods take the same batches and may log
-        different scalars.
+        different scalars; at a log step each shows its latest value since the last one.
         """
         return f"{self.stage_of(step)[0]}_step"
 
@@ -145,33 +145,39 @@ class Trainer(keras.Model):
         if self.train_function is not None and not force:
             return
         host, length = self._host, self.steps_per_execution
-        executions = {}
+        steps, executions = {}, {}
 
         def train_function(iterator):
-            stage, end = self.stage_of(host.steps_run)
-            if end is not None and host.steps_run + length > end:
-                raise ValueError(
-                    f"{length} steps from {host.steps_run} on reach over step {end}, "
-                    f"the end of stage {stage!r}"
-                )
-            method = self.step_method(host.steps_run)
-            if method not in executions:
-                executions[method] = self._execution_of(method)
-            logs, nonfinite = executions[method](iterator)
-            seen = host.nonfinite.setdefault(method, [])
-            seen.append(nonfinite)
-            if len(seen) == 1000:  # nobody asks: keep what they say
-                seen[:] = [tf.reduce_min(tf.stack(seen), axis=0)]
+            numbers = range(host.steps_run, host.steps_run + length)
+            kinds = itertools.groupby(map(self.step_method, numbers))
+            runs = tuple((method, len(list(same))) for method, same in kinds)
+            if runs not in executions:
+                for method, _ in runs:
+                    steps[method] = steps.get(method) or self._step_of(method)
+                executions[runs] = self._execution_of(runs, steps)
+            logs, nonfinite = executions[runs](iterator)
+            for method, found in nonfinite.items():
+                seen = host.nonfinite.setdefault(method, [])
+                seen.append(found)
+                if len(seen) == 1000:  # nobody asks: keep what they say
+                    seen[:] = [tf.reduce_min(tf.stack(seen), axis=0)]
             host.steps_run += length
-            return logs if host.steps_run % host.log_every < length else {}
+            host.logs |= logs
+            if host.steps_run % host.log_every >= length:
+                return {}
+            logs, host.logs = host.logs, {}
+            return logs
 
         self.train_function = train_function
 
-    def _execution_of(self, method):
-        """Return the graph of `steps_per_execution` steps, each run by `method`."""
+    def _step_of(self, method):
+        """Return a function of (iterator, count): `count` steps run by `method`.
+
+        It returns the logs of the last; for each flag the first step that was not
+        finite, or the largest int64.
+        """
         names = []
         run_step = getattr(self, method)
-        graph_name = "train_function" if method == "train_step" else method
 
         def replica_step(batch):
             self._begin(lambda: self.step.value)
@@ -194,25 +200,39 @@ class Trainer(keras.Model):
             logs, finite = self._mean(replica_step, next(iterator))
             return logs, tf.where(finite < 1.0, position, tf.int64.max)
 
-        def execution(iterator):
-            self._count_trace(graph_name)
-            length = self.steps_per_execution
-            if length > 1 and self._is_one_program():
-                logs, nonfinite = program.run(self, iterator, adapted_step, length)
-                return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
-            logs, nonfinite = step(iterator)
-            if length > 1:
+        step = self._graph(step)
 
-                def body(count, _, earlier):
-                    logs, nonfinite = step(iterator)
-                    return count + 1, logs, tf.minimum(earlier, nonfinite)
+        def steps(iterator, count):
+            if count > 1 and self._is_one_program():
+                logs, nonfinite = program.run(self, iterator, adapted_step, count)
+            else:
+                logs, nonfinite = step(iterator)
+                if count > 1:
 
-                _, logs, nonfinite = tf.while_loop(
-                    lambda count, *_: count < length,
-                    body,
-                    (1, logs, nonfinite),
-                )
+                    def body(number, _, earlier):
+                        logs, nonfinite = step(iterator)
+                        return number + 1, logs, tf.minimum(earlier, nonfinite)
+
+                    _, logs, nonfinite = tf.while_loop(
+                        lambda number, *_: number < count, body, (1, logs, nonfinite)
+                    )
             return dict(zip(names, tf.unstack(logs), strict=True)), nonfinite
+
+        return steps
+
+    def _execution_of(self, runs, steps):
+        """Return the graph of `runs`, ((method, steps in a row), ...)."""
+        methods = list(dict.fromkeys(method for method, _ in runs))
+        name = "train_function" if methods == ["train_step"] else " ".join(methods)
+
+        def execution(iterator):
+            self._count_trace(name)
+            shown, nonfinite = {}, {}
+            for method, count in runs:
+                logs, found = steps[method](iterator, count)
+                shown |= logs
+                nonfinite[method] = tf.minimum(nonfinite.get(method, found), found)
+            return shown, nonfinite
 
         return self._graph(execution)
 

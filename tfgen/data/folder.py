@@ -1,9 +1,10 @@
-"""`folder:PATH`: PNG, JPEG, BMP, GIF (first frame) and WEBP pictures; or clips.
+"""`folder:PATH`: PNG, JPEG, BMP, GIF (first frame), WEBP pictures; or clips; or notes.
 
 Pictures in sub-folders (at any depth below them) take the sub-folder's name as their
 class; without sub-folders there are no labels. The order is that of the sorted paths.
 Names that start with a dot and other kinds of files are skipped. A folder of
-animations and movies is read by `tfgen.data.clips`.
+animations and movies is read by `tfgen.data.clips`, one of WAV files by
+`tfgen.data.wav`.
 """
 
 import warnings
@@ -14,7 +15,7 @@ from PIL import Image
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
-from tfgen.data import clips, tree
+from tfgen.data import clips, tree, wav
 from tfgen.data.image import fit
 from tfgen.data.rows import Rows, check_memory, one_line
 
@@ -55,13 +56,20 @@ def read(
     root = Path(path).expanduser()
     if not root.is_dir():
         raise BadInput(f"folder:{path} is not a folder; expected one with pictures")
+    if sounds := tree.files(root, [".wav"]):
+        if pictures := tree.files(root, [*FORMATS, *clips.MOVIES]):
+            raise BadInput(
+                f"folder:{path} has both pictures, such as {pictures[0].name!r}, and "
+                f"sounds, such as {sounds[0].name!r}: move one kind elsewhere"
+            )
+        return wav.read(root, f"folder:{path}", on_corrupt)
     if clips.are_in(root, FORMATS):
         return clips.read(path, image_size, frames, on_corrupt)
     pictures = tree.files(root, FORMATS)
     if not pictures:
         raise BadInput(
             f"folder:{path} has no pictures; expected files ending in "
-            f"{', '.join(FORMATS)}"
+            f"{', '.join(FORMATS)}, or .wav"
         )
     skipped = []
     if on_corrupt == "skip":

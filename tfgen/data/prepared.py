@@ -4,7 +4,8 @@ What is prepared under data_dir loads without network. What is not is downloaded
 prepared there once, however many processes ask at the same time. Of each example the
 numeric features of fixed shape are kept (image, label, audio, video, ...). Clips are
 called `video`, whatever the set calls them, and the feature `caption` of a set of clips
-becomes numbers of words, see `tfgen.data.captions`.
+becomes numbers of words, see `tfgen.data.captions`. Sound becomes 16 bits, and the
+classes of `pitch` are the pitches that occur.
 """
 
 import contextlib
@@ -25,8 +26,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfgen.core.errors import BadInput
-from tfgen.core.spec import Feature
-from tfgen.data import builders, captions, rows
+from tfgen.core.spec import PCM16, Feature
+from tfgen.data import builders, captions, rows, wav
 from tfgen.data.image import fit_array, fit_clip
 from tfgen.data.pipeline import RowsOnDisk
 
@@ -98,6 +99,8 @@ def read(
         described, *words = captions.described(*told)
         features |= described
         loaded = [a | b for a, b in zip(loaded, words, strict=False)]
+    if "audio" in features and "pitch" in features:
+        _renumber_pitches(features, loaded)
     return rows.Rows(features, *loaded)
 
 
@@ -204,8 +207,8 @@ def _kept(builder, image_size, frames, name: str) -> dict[str, _Stored]:
         shape, fit = _fitted(feature, shape, dtype, image_size, frames, name)
         if None in shape:
             continue
-        if isinstance(feature, tfds.features.Audio) and dtype == "float32":
-            low, high = -1.0, 1.0
+        if isinstance(feature, tfds.features.Audio):
+            dtype, (low, high) = "int16", PCM16
         classes = getattr(feature, "names", None) or ()
         rate = getattr(feature, "sample_rate", None)
         given = "video" if isinstance(feature, tfds.features.Video) else key
@@ -214,6 +217,16 @@ def _kept(builder, image_size, frames, name: str) -> dict[str, _Stored]:
     if not kept:
         raise BadInput(f"{name} has no numeric feature of fixed shape")
     return kept
+
+
+def _renumber_pitches(features: dict[str, Feature], splits: list[dict]):
+    """Leaves of the classes of "pitch", 128 in NSynth, those that occur."""
+    numbers = [np.asarray(split["pitch"]) for split in splits]
+    occurring = np.unique(np.concatenate(numbers))
+    for split, number in zip(splits, numbers, strict=True):
+        split["pitch"] = np.searchsorted(occurring, number).astype("int64")
+    names = features["pitch"].classes or tuple(map(str, range(128)))
+    features["pitch"] = Feature((), "int64", classes=[names[i] for i in occurring])
 
 
 def _fitted(feature, shape, dtype, image_size, frames, name):
@@ -294,7 +307,10 @@ def _fill(arrays: dict[str, np.ndarray], builder, split: str, kept):
             part = slice(row, row + len(batch[keys[0]]))
             for name, array in arrays.items():
                 key, _, fit = kept[name]
-                array[part] = fit(batch[key][0]) if fit else batch[key]
+                value = fit(batch[key][0]) if fit else batch[key]
+                if array.dtype == "int16" and value.dtype.kind == "f":
+                    value = wav.to_pcm16(value)
+                array[part] = value
             row = part.stop
     except tf.errors.OpError as error:
         raise BadInput(

@@ -21,13 +21,15 @@ class Rows:
         features: what one example looks like.
         train: feature name -> array `[rows, ...]`.
         test: the same for the source's own test split, or None.
-        skipped: what was wrong with each picture that was left out.
+        skipped: what was wrong with each picture or sound that was left out.
+        remarks: a line for each thing that was done to some of the files.
     """
 
     features: dict[str, Feature]
     train: dict[str, np.ndarray]
     test: dict[str, np.ndarray] | None = None
     skipped: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def resized(self, size: int | None, frames: int | None = None) -> "Rows":
         """Cuts and resizes images or clips, see `tfgen.data.image`.
@@ -37,11 +39,13 @@ class Rows:
             frames: of a clip, None: their own.
 
         Raises:
-            BadInput: the images are not uint8.
+            BadInput: there are no images, or they are not uint8.
         """
         name = "video" if "video" in self.features else "image"
         if not size and (name == "image" or not frames):
             return self
+        if name not in self.features:
+            raise BadInput("image_size resizes images, and the data have none")
         old = self.features[name]
         if old.dtype != "uint8":
             raise BadInput("image_size resizes uint8 images only, these are floats")

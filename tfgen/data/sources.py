@@ -4,6 +4,7 @@ A reader turns a name into `Rows`, whole splits as arrays. To add a source, writ
 reader and enter it in `EMBEDDED` (plain names) or `READERS` (names with a colon).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
-from tfgen.data import discs, folder, npz, ring, shapes
+from tfgen.data import discs, folder, npz, ring, shapes, synth_notes
 from tfgen.data.pipeline import RowsOnDisk, Stream, check_batch_and_seed
 from tfgen.data.rows import Rows
 
@@ -25,7 +26,8 @@ class Data:
         train: rows to train on.
         validation: rows held out of the training split, or None.
         test: rows of the source's own test split, or None.
-        skipped: what was wrong with each picture that was left out.
+        skipped: what was wrong with each picture or sound that was left out.
+        remarks: a line for each thing that was done to some of the files.
     """
 
     spec: DataSpec
@@ -33,6 +35,7 @@ class Data:
     validation: Stream | None
     test: Stream | None
     skipped: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def load(
@@ -59,11 +62,16 @@ def load(
             `two_shapes` or `novel`: clips and their sentences, drawn in memory, see
             `tfgen.data.shapes`.
         `moving_discs`: clips of a disc before a gradient, see `tfgen.data.discs`.
+        `synth_notes`, `synth_notes/wide`, `synth_notes/paper`: made-up instruments,
+            see `tfgen.data.synth_notes`.
         `npz:PATH`: arrays of a NumPy archive, see `tfgen.data.npz`.
         `folder:PATH`: pictures or clips, classes from sub-folders, sentences from
-            captions.csv, see `tfgen.data.folder` and `tfgen.data.clips`.
+            captions.csv, see `tfgen.data.folder` and `tfgen.data.clips`; or WAV files
+            of notes, see `tfgen.data.wav`.
         `usps`, `emoji/google`, `emoji/twitter`, `emoji/recoloured`: from files placed
             by hand, see `tfgen.data.builders`.
+        `notes/small`, `notes/gm`: played from a SoundFont, see
+            `tfgen.data.builders.notes`.
         anything else: a TensorFlow Datasets name, also `name/config`, see
             `tfgen.data.prepared`.
         any of these followed by `@ROWS`, as in `mnist@2000`: that many training rows,
@@ -119,7 +127,7 @@ def load(
         train = {key: _pick(array, chosen) for key, array in train.items()}
         count = wanted
     if validation_fraction:
-        label = train.get("label") if use_labels else None
+        label = train.get("label", train.get("pitch")) if use_labels else None
         chosen = stratified_share(validation_fraction, count, label, seed)
         if len(chosen) in (0, count):
             raise BadInput(
@@ -139,7 +147,12 @@ def load(
         return Stream(arrays, spec, batch=batch, seed=seed, flip=flip)
 
     return Data(
-        spec, stream(train, flip), stream(held_out), stream(rows.test), rows.skipped
+        spec,
+        stream(train, flip),
+        stream(held_out),
+        stream(rows.test),
+        rows.skipped,
+        rows.remarks,
     )
 
 
@@ -197,6 +210,7 @@ EMBEDDED: dict[str, Callable[[], Rows]] = {
     "gaussian_ring": ring.gaussian_ring,
     "moving_discs": discs.moving_discs,
     **shapes.readers(),
+    **{name: functools.partial(synth_notes.read, name) for name in synth_notes.SETS},
 }
 READERS: dict[str, Callable[[str, Size, str], Rows]] = {
     "npz": lambda path, size, on_corrupt: npz.read(path, size[0]),
@@ -206,6 +220,7 @@ READERS: dict[str, Callable[[str, Size, str], Rows]] = {
 BUILT = {
     "usps": "tfgen_usps",
     "emoji": "tfgen_emoji",
+    "notes": "tfgen_notes",
     "moving_shapes": "tfgen_moving_shapes",
 }
 

@@ -1,5 +1,7 @@
 """Penalties on a network's input gradient; callers weigh them."""
 
+import math
+
 import tensorflow as tf
 
 # d sqrt(s) / ds is infinite at s = 0, where a ReLU critic can start.
@@ -57,6 +59,28 @@ def r2(network, fake):
     Mescheder, Geiger and Nowozin 2018, eq. 10.
     """
     return r1(network, fake)
+
+
+def path_lengths(synthesize, w, pixels):
+    """Return |J^T y| of each row, `[rows]`: how far images move along w.
+
+    J is the derivative of the images by w, y = pixels / sqrt(height width); of the
+    copies of w the root of the mean square is taken. For images A w of one copy the
+    mean square over pixels is ||A||_F^2 / (height width). Karras et al. 2020, eq. 4.
+
+    Args:
+        synthesize: Callable, w -> images `[rows, h, w, c]`, a row's images depending
+            on that row only.
+        w: `[rows, copies, n]`.
+        pixels: Standard normal, like the images.
+    """
+    _, height, width, _ = pixels.shape
+
+    def projected(w):
+        return tf.reduce_sum(synthesize(w) * pixels) / math.sqrt(height * width)
+
+    squares = tf.reduce_sum(tf.square(_input_gradient(projected, w)), axis=2)
+    return tf.sqrt(tf.reduce_mean(squares, axis=1) + _UNDER_ROOT)
 
 
 def _input_gradient(network, inputs):

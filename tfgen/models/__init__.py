@@ -37,9 +37,15 @@ MODELS = {
     "wgan": "tfgen.models.wgan:WGAN",
     "wgan_gp": "tfgen.models.wgan:WGANGP",
     "classifier": "tfgen.models.classifier:Classifier",
+    "pitch_classifier": "tfgen.models.pitch_classifier:PitchClassifier",
+    "stylegan2": "tfgen.models.stylegan2:StyleGAN2",
+    "stylegan2_ada": "tfgen.models.stylegan2_ada:StyleGAN2ADA",
+    "stylegan2_diffaugment": "tfgen.models.stylegan2_ada:StyleGAN2DiffAugment",
     "cyclegan": "tfgen.models.cyclegan:CycleGAN",
     "adda": "tfgen.models.adda:ADDA",
     "dann": "tfgen.models.adda:DANN",
+    "gansynth": "tfgen.models.gansynth:GANSynth",
+    "gansynth_flat": "tfgen.models.gansynth:GANSynthFlat",
     "dt2v": "tfgen.models.direct_text2video:DirectText2Video",
     "pt2v": "tfgen.models.direct_text2video:PairedText2Video",
     "gt2v": "tfgen.models.text2video:GistText2Video",
@@ -50,6 +56,7 @@ MODELS = {
     "video_gan": "tfgen.models.video_gan:VideoGAN",
     "video_gan_one_stream": "tfgen.models.video_gan:OneStreamVideoGAN",
     "video_gan_future": "tfgen.models.video_gan:FutureVideoGAN",
+    "video_classifier": "tfgen.models.video_classifier:VideoClassifier",
 }
 
 

@@ -312,8 +312,11 @@ class FutureVideoGAN(ClipGAN):
         error = tf.reduce_mean(tf.abs(clips[:, 0] - given))
         return {"first_frame": (self.config.frame_weight, error)}
 
-    def predict(self, images):
-        """Return the clips that first frames `[rows, side, side, c]` begin."""
+    def predict_clips(self, images):
+        """Return the clips that first frames `[rows, side, side, c]` begin.
+
+        `predict` is Keras' own.
+        """
         return self.decode(images)
 
     def streams(self, images):
@@ -325,7 +328,7 @@ class FutureVideoGAN(ClipGAN):
         """Return predict(images), streams(images), score(videos)."""
         images = tf.TensorSpec([None, *self.spec.video.shape[1:]], name="images")
         return {
-            "predict": (self.predict, [images]),
+            "predict": (self.predict_clips, [images]),
             "streams": (self.streams, [images]),
             **super().endpoints(),
         }

@@ -111,7 +111,6 @@ class WGAN(GenerativeModel):
     def __init__(self, config, spec, generator, critic):
         super().__init__(config, spec, generator=generator, critic=critic)
         self.updates_per_step = config.critic_steps
-        self.steps_differ = config.warm_steps > 0
 
     @classmethod
     def create(cls, config, spec):

@@ -5,6 +5,7 @@ hides stock builders. What they read lies in DATA_DIR/downloads/manual:
 
     tfgen_usps            zip.train and zip.test, plain or .gz
     tfgen_emoji           emoji_google_64.png, emoji_twitter_64.png, emoji_index.json
+    tfgen_notes           a SoundFont, *.sf2, unless the system has one
     tfgen_moving_shapes   nothing
 """
 
@@ -13,5 +14,5 @@ import importlib
 
 def register():
     """Make the builders known to `tfds.load`; importing one does it."""
-    for name in ("usps", "emoji", "moving_shapes"):
+    for name in ("usps", "emoji", "notes", "moving_shapes"):
         importlib.import_module(f"{__name__}.{name}")
