@@ -18,9 +18,18 @@ WITHOUT_GRADIENT = {
 }
 # (model, first step of a stage): the networks that this stage leaves alone.
 STAGES = {("adda", 0): {"discriminator"}, ("adda", 1): {"source"}}
+STAGES |= {
+    (name, step): frozen
+    for name in ("gt2v", "text2video")
+    for step, frozen in (
+        (0, {"discriminator", "generator", "generator_ema"}),
+        (1, {"gist"}),
+        (2, set()),
+    )
+}
 # Where not the first step moves all that later ones do: of a growing network, one
 # within a fade.
-STEPS = {"adda": [0, 1], "gansynth": [3]}
+STEPS = {"adda": [0, 1], "gansynth": [3], "text2video": [0, 1, 2]}
 
 # Costly ones whose base is tested in their stead.
 VARIANTS = ("stylegan2_ada", "stylegan2_diffaugment")
