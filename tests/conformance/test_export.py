@@ -17,14 +17,17 @@ def check(model, folder):
     random = np.random.default_rng(0)
     for name, (function, arguments) in live.items():
         for rows in (1, 5):
-            if [argument.name for argument in arguments] == ["num", "seed"]:
-                inputs = [np.int32(rows), np.int32(3)]
-            else:
-                shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
-                inputs = [
-                    random.uniform(size=[rows, *shape]).astype(a.dtype.name)
-                    for a, shape in zip(arguments, shapes, strict=True)
-                ]
+            scalars = {"num": rows, "seed": 3, "truncation": 0.7}
+            shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
+            inputs = [
+                np.array(
+                    scalars[a.name]
+                    if a.name in scalars
+                    else random.uniform(size=[rows, *shape]),
+                    a.dtype.name,
+                )
+                for a, shape in zip(arguments, shapes, strict=True)
+            ]
             wanted = tf.function(function, autograph=False)(*inputs)
             given = getattr(exported, name)(*inputs)
             assert given.keys() == wanted.keys()
