@@ -113,6 +113,8 @@ class StyleGAN2(GenerativeModel):
     def __init__(self, config, spec, generator, discriminator):
         super().__init__(config, spec, generator=generator, discriminator=discriminator)
         self.path_length = keras.Variable(0.0, trainable=False, name="path_length")
+        if config.labels:  # who has it is measured by class
+            self.sample_labels = self._labels_of_samples
 
     @classmethod
     def create(cls, config, spec):
@@ -228,7 +230,6 @@ class StyleGAN2(GenerativeModel):
         return {"r1": r1}
 
     # Losses ---------------------------------------------------------------------
-
     def generator_loss(self, drawn, y, augmentation):
         """Return E softplus(-D(G(z))), and w `[rows, latent_size]`."""
         w, fake = self.make(drawn, y)
@@ -327,7 +328,7 @@ class StyleGAN2(GenerativeModel):
     def sample(self, num, seed=0, first=0, truncation=1.0):
         """Return `num` images in [-1, 1]; row i is a function of (seed, first + i).
 
-        With `labels` of the classes that `sample_labels` says.
+        With `labels` of the classes in turn, as `sample_labels(num, first)` says.
 
         Args:
             num: Images.
@@ -343,12 +344,11 @@ class StyleGAN2(GenerativeModel):
                 ("sample_noise", generator.noise_size),
             )
         )
-        label = [self.sample_labels(num, first)] if self.config.labels else []
+        label = [self._labels_of_samples(num, first)] if self.config.labels else []
         w = self.generator_ema.truncate(self.map(z, *label), truncation)
         return self.synthesize(w, drawn)
 
-    def sample_labels(self, num, first=0):
-        """Return the classes of `sample`: row i is of first + i, modulo the classes."""
+    def _labels_of_samples(self, num, first=0):
         return (first + tf.range(num)) % self.spec.num_classes
 
     def generate(self, z, truncation=1.0, label=None):
