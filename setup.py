@@ -27,9 +27,9 @@ setup(
         "pillow",
     ],
     extras_require={
-        "audio": ["soundfile", "pretty_midi", "pyfluidsynth"],
+        "audio": ["pretty_midi", "pyfluidsynth"],
         "video": ["imageio[ffmpeg]"],
-        "test": ["pytest", "ruff"],
+        "test": ["pytest", "pytest-xdist", "ruff"],
         "bench": ["torch"],
     },
     entry_points={

@@ -8,20 +8,20 @@ the same measurement. The last line on stdout is one JSON object.
 
 import json
 import math
-import sys
-import time
 
 from absl import flags
 
 from tfgen.core.errors import BadInput
 from tfgen.workdir import write_json
 
-from . import adaptation, common_flags, held_out, translation
+from . import adaptation, clips, common_flags, held_out, note_metrics, translation
+from .progress import Progress
 
 FLAGS = flags.FLAGS
 ROWS = 500  # images in one pass of a network
 MOST_SAMPLES = 10_000
 GAP_ROWS, GAP_SAMPLES = 100, 1000  # where --num and --iwae_samples do not say
+PATHS = 2000  # pairs of latents of ppl, where --num does not say
 PARZEN_ROWS = 1000  # that choose the width of a Parzen window
 
 common_flags.define_run()
@@ -30,6 +30,9 @@ flags.DEFINE_string(
     "extractor",
     "pixels",
     "Features for sample metrics: pixels, pca:N, saved_model:PATH, keras:NAME:PATH.",
+)
+flags.DEFINE_list(
+    "classifiers", [], "Exports of video_classifier, for attributes of clips."
 )
 flags.DEFINE_integer(
     "num", 0, "Held-out rows and samples used; 0: the whole split.", lower_bound=0
@@ -71,9 +74,15 @@ def main():
 
 def groups(model):
     """Return {group: names of its metrics}, those that fit `model`, own ones first."""
-    from tfgen.metrics import conditional, gaps, likelihood, quality
+    from tfgen.metrics import conditional, gaps, likelihood, notes, path_length, quality
 
+    if "video" in model.spec.features:
+        return clips.metrics_of(model)
     found = {}
+    if note_metrics.is_measurable(model):
+        return {"notes": (*notes.METRICS, note_metrics.SPECTROGRAM)}
+    if hasattr(model, "classify_notes"):
+        return {"pitches": ("accuracy", "cross_entropy")}
     if metrics := conditional.metrics_of(model):
         found["conditional"] = metrics
     if likelihood.is_measurable(model):
@@ -97,6 +106,8 @@ def groups(model):
             if conditional or name not in quality.NEED_LABELS
         )
         found["parzen"] = ("parzen",)
+    if path_length.is_measurable(model):
+        found["path"] = path_length.METRICS
     if hasattr(model, "features"):
         found["probe"] = ("linear_probe",)
     return found
@@ -116,8 +127,12 @@ def choose(model, names):
         names = valid.get(first, ())
         if first == "quality":
             names = ("frechet", "kernel", "precision_recall")
+        if first == "samples":
+            names = ("motion_energy",)
         if first == "translation":
             names = translation.UNPAIRED
+        if first == "notes":
+            names = [name for name in names if name != note_metrics.SPECTROGRAM]
     for name in names:
         if not any(name in metrics for metrics in valid.values()):
             every = [metric for metrics in valid.values() for metric in metrics]
@@ -142,6 +157,18 @@ class Evaluation:
 
     def measure(self, chosen):
         """Return {name: {"value", "standard_error", ...}} of {group: metrics}."""
+        if "video" in self.model.spec.features:
+            return clips.measure(
+                self.model,
+                self.data,
+                self.stream,
+                [name for metrics in chosen.values() for name in metrics],
+                extractor=FLAGS.extractor,
+                classifiers=FLAGS.classifiers,
+                num=FLAGS.num,
+                seed=FLAGS.seed,
+                progress=self.progress,
+            )
         numbers = {}
         for group, metrics in chosen.items():
             numbers |= getattr(self, f"_{group}")(metrics)
@@ -289,6 +316,32 @@ class Evaluation:
         count = len(self.held_out["label"])
         return {name: _number(found[name], count) for name in metrics}
 
+    def _pitches(self, metrics):
+        found = note_metrics.accuracy(self.model, self.held_out)
+        count = len(self.held_out["pitch"])
+        return {name: _number(found[name], count) for name in metrics}
+
+    def _notes(self, metrics):
+        found = note_metrics.measure(
+            self.model,
+            self.data,
+            self.stream,
+            metrics,
+            FLAGS.extractor,
+            FLAGS.num,
+            FLAGS.seed,
+            self.progress,
+        )
+        return {
+            name: {
+                "value": number.pop("value"),
+                "standard_error": number.pop("error"),
+                "count": number["n_fake"],
+                **number,
+            }
+            for name, number in found.items()
+        }
+
     def _translation(self, metrics):
         found = translation.measure(self.model, self.stream, metrics, self.limit)
         return {
@@ -343,6 +396,20 @@ class Evaluation:
             }
             for name, number in evaluate(self._bytes(self.fakes), labels).items()
         }
+
+    def _path(self, metrics):
+        from tfgen.metrics import extractor, path_length
+
+        train = self._bytes(
+            held_out.arrays(self.data.train, self.model.spec, MOST_SAMPLES)["image"]
+        )
+        network, pairs = extractor(FLAGS.extractor, train), FLAGS.num or PATHS
+        self.progress.start("path length")
+        estimate = path_length.measure(
+            self.model, network, pairs, FLAGS.seed, progress=self.progress
+        )
+        how = {"unit": "squared distance of features", "epsilon": path_length.EPSILON}
+        return {"ppl": {**_number(estimate, pairs), **how, **network.describe()}}
 
     def _probe(self, metrics):
         """A linear classifier on the model's features, untrained ones, and pixels."""
@@ -480,30 +547,6 @@ def write(path, records):
 
     kept = {key(record): record for record in [*earlier, *records]}
     write_json(path, list(kept.values()))
-
-
-class Progress:
-    """Share done and time left on stderr, a line every few seconds."""
-
-    EVERY = 5.0  # seconds
-
-    def start(self, what):
-        """Begin counting something else."""
-        self.what = what
-        self.started = self.shown = time.monotonic()
-
-    def say(self, message):
-        """Print a line."""
-        print(message, file=sys.stderr, flush=True)
-
-    def __call__(self, done, total):
-        """Print how far it is, when a line is due."""
-        now = time.monotonic()
-        if now - self.shown < self.EVERY:
-            return
-        self.shown = now
-        left = (now - self.started) * (total - done) / done
-        self.say(f"{self.what}: {100 * done // total} %, {left:.0f} s left")
 
 
 def command():

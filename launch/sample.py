@@ -9,11 +9,17 @@ on that plane, by class, beside what it decodes to; --beside adds a second run);
 reconstruct (images above their reconstructions, --at several saves); classes (a row a
 class, the same latents in each); arithmetic (A - B + C on averaged latents); complete
 (a row an image: what is observed of it, the image, the prediction, --columns
-completions). Of two domains: translate (image, translation and back), embedding
-(features before and after adaptation), confusion. The last line on stdout is one JSON
-object.
+completions); future (clips beside what becomes of their first frames). Of two domains:
+translate (image, translation and back), embedding (features before and after
+adaptation), confusion. Of styles: truncation (a row a latent, psi from 0 to
+--truncation), mix (coarse styles of the left, fine ones of the top), walk (a GIF or
+MP4), project (images beside their projections into w). Of notes: grid (--num notes, or
+a row of them each --pitch) and interpolate, as a picture and a folder of WAV files;
+midi (--midi played to a WAV file). Clips are written as .gif, or as .png with a row of
+frames for each. The last line on stdout is one JSON object.
 """
 
+import json
 import os
 import pathlib
 
@@ -23,7 +29,15 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import Workdir
 
-from . import common_flags, held_out, latents, sample_domains
+from . import (
+    common_flags,
+    held_out,
+    latents,
+    sample_clips,
+    sample_domains,
+    sample_notes,
+    sample_styles,
+)
 
 FLAGS = flags.FLAGS
 # What each mode asks of a model.
@@ -36,9 +50,12 @@ NEEDS = {
     "classes": "decode",
     "arithmetic": "decode",
     "complete": "observed",
+    "future": "predict",
     "translate": "translate_ab",
     "embedding": "classify",
     "confusion": "classify",
+    **dict.fromkeys(sample_styles.MODES, "map"),
+    "midi": "render",
 }
 FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
 MOST = 10_000  # images in a picture
@@ -47,14 +64,19 @@ CODES, LATTICE = 2000, 20  # points, images a side of --mode=latents
 common_flags.define_run()
 flags.DEFINE_string("saved_model", None, "Export folder, instead of --workdir.")
 flags.DEFINE_integer(
-    "num", 64, "Images; rows, for interpolate and complete.", lower_bound=1
+    "num",
+    64,
+    "Images; rows, for interpolate, complete and truncation; images a side of mix; "
+    "walks at a time.",
+    lower_bound=1,
 )
 flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("mode", "grid", f"What to draw: {', '.join(NEEDS)}.")
 flags.DEFINE_integer(
     "columns",
     10,
-    "Steps of a row of interpolate, completions of a row of complete.",
+    "Steps of a row of interpolate or truncation, or between two stops of a walk; "
+    "completions of a row of complete.",
     lower_bound=2,
     upper_bound=100,
 )
@@ -62,6 +84,8 @@ flags.DEFINE_enum(
     "path", "spherical", ["spherical", "linear"], "Between latents of interpolate."
 )
 flags.DEFINE_integer("label", None, "Class to draw, of labelled models.", lower_bound=0)
+flags.DEFINE_list("pitch", [], "MIDI numbers, of models of notes; none: all in turn.")
+flags.DEFINE_string("midi", None, "MIDI file to play, of models of notes.")
 flags.DEFINE_string(
     "exemplars",
     None,
@@ -73,14 +97,28 @@ flags.DEFINE_string(
     "input", None, "Data to reconstruct or translate; none: the run's held-out."
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
-flags.DEFINE_string("out", None, "PNG file; none: WORKDIR/samples/MODE.png.")
+flags.DEFINE_float("truncation", 1.0, "psi: share of the way from the mean of w.")
+flags.DEFINE_integer(
+    "crossover", None, "Copies of w that mix takes from the left; none: half."
+)
+flags.DEFINE_integer("projection_steps", 1000, "Of project.", lower_bound=1)
+flags.DEFINE_string(
+    "extractor", "pixels", "Features that project compares; see launch.evaluate."
+)
+flags.DEFINE_string(
+    "out",
+    None,
+    "PNG (clips: also GIF; walk: GIF, MP4; midi: WAV); none: WORKDIR/samples/MODE.*.",
+)
 
 
 def main():
     """Draw as the flags say; returns the JSON line's dict."""
     if (FLAGS.workdir is None) == (FLAGS.saved_model is None):
         raise BadInput("give either --workdir or --saved_model")
-    in_rows = FLAGS.mode in ("interpolate", "complete")
+    if FLAGS.midi and not FLAGS["mode"].present:
+        FLAGS["mode"].value = "midi"
+    in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
     if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
         raise BadInput(f"more than {MOST} images in one picture: lower --num")
     out = _out()
@@ -98,9 +136,22 @@ def main():
             f"--label={FLAGS.label} is not a class; valid: 0 to "
             f"{source.spec.num_classes - 1}"
         )
-    if FLAGS.mode in FIGURES:
+    if FLAGS["truncation"].present and not source.truncates:
+        raise BadInput(f"--truncation: {source.name} has no mean of w")
+    if FLAGS.pitch and not source.is_sound:
+        raise BadInput(f"--pitch: {source.name} makes no notes")
+    report = {}
+    if source.is_sound:
+        draw = sample_notes.MODES[FLAGS.mode]
+        write_out, count, report = draw(source, FLAGS, out)
+        _whole(out, write_out)
+    elif FLAGS.mode in FIGURES:
         draw = getattr(sample_domains, FLAGS.mode)
         count = _whole(out, lambda path: draw(source, FLAGS, path))
+    elif FLAGS.mode in sample_styles.MODES:
+        draw = sample_styles.MODES[FLAGS.mode]
+        write_out, count, report = draw(source, FLAGS)
+        _whole(out, write_out)
     else:
         images, columns = globals()[f"_{FLAGS.mode}"](source)
         write(out, images, columns, source.spec)
@@ -111,20 +162,38 @@ def main():
         "mode": FLAGS.mode,
         "images": count,
         "seed": FLAGS.seed,
+        **report,
         "out": str(out),
     }
 
 
 def _out():
+    kinds = {"walk": (".gif", ".mp4"), "midi": (".wav",)}.get(FLAGS.mode, (".png",))
+    if FLAGS.mode not in ("walk", "midi") and _shows_clips():
+        kinds = (".gif", ".png")
     if FLAGS.out is None and FLAGS.workdir is None:
-        raise BadInput("--out is needed: the PNG file to write")
-    default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}.png"
+        raise BadInput(f"--out is needed: the {kinds[0][1:].upper()} file to write")
+    default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}{kinds[0]}"
     out = pathlib.Path(FLAGS.out or default)
-    if out.suffix.lower() != ".png" or out.is_dir():
-        raise BadInput(f"--out={out} is not the name of a .png file")
+    if out.suffix.lower() not in kinds or out.is_dir():
+        raise BadInput(f"--out={out} is not the name of a {' or '.join(kinds)} file")
     if FLAGS.out and not out.absolute().parent.is_dir():
         raise BadInput(f"--out={out}: there is no folder {out.parent}")
     return out
+
+
+def _shows_clips():
+    """Return whether the model makes clips; its data tell, before it is loaded."""
+    if FLAGS.saved_model:
+        from tfgen.export import is_export
+
+        if not is_export(FLAGS.saved_model):
+            return False  # said in full when it is opened
+        text = (pathlib.Path(FLAGS.saved_model) / "tfgen.json").read_text()
+        spec = json.loads(text)["spec"]
+    else:
+        spec = (Workdir(FLAGS.workdir).config or {"data_spec": {}})["data_spec"]
+    return "video" in spec.get("features", {})
 
 
 def _open():
@@ -160,7 +229,7 @@ def _live(run, model):
         name: _as_arrays(tf.function(function, arguments, autograph=False))
         for name, (function, arguments) in endpoints.items()
     }
-    return Source(description, calls)
+    return Source(description, calls, model)
 
 
 def _as_arrays(function):
@@ -178,21 +247,35 @@ class Source:
         step: training steps of its weights.
         spec: `DataSpec` of its data.
         calls: {endpoint: function returning {name: array}}.
+        signatures: {endpoint: {"inputs": {name: {"shape": ...}}}}.
+        model: the live model, or None.
     """
 
-    def __init__(self, description, calls):
+    def __init__(self, description, calls, model=None):
         from tfgen.core.spec import DataSpec
 
         self.name, self.step = description["model"], description["step"]
         self.spec = DataSpec.from_json(description["spec"])
-        self.calls = calls
-        decode = description["signatures"].get("decode", {"inputs": {}})["inputs"]
-        self.takes_label = "label" in decode
+        self.calls, self.model = calls, model
+        self.signatures = description["signatures"]
+        decode, generate, drawn = (
+            self.signatures.get(name, {"inputs": {}})["inputs"]
+            for name in ("decode", "generate", "sample")
+        )
+        self.takes_label = "label" in {**decode, **generate}
+        self.truncates = "truncation" in drawn
+        self.is_sound = "audio" in self.spec.features
+        render = self.signatures.get("render", {"inputs": {}})["inputs"]
         plain = set(decode) in ({"z"}, {"z", "label"})
         self.latent_shape = decode["z"]["shape"][1:] if plain else None
+        if set(render) == {"z", "pitch"}:
+            self.latent_shape = render["z"]["shape"][1:]
 
     def modes(self):
         """The modes that this model can do."""
+        if self.is_sound:
+            needs = sample_notes.NEEDS.items()
+            return [mode for mode, need in needs if need in self.calls]
         valid = [mode for mode, need in NEEDS.items() if need in self.calls]
         if self.latent_shape is None or len(self.latent_shape) != 1:
             valid = [mode for mode in valid if NEEDS[mode] != "decode"]
@@ -200,9 +283,15 @@ class Source:
             valid = [mode for mode in valid if mode not in ("manifold", "latents")]
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
+        if "synthesize" not in self.calls:
+            valid = [mode for mode in valid if mode not in sample_styles.MODES]
         if "target" not in self.spec.features:
             valid = [mode for mode in valid if mode not in FIGURES]
         return valid
+
+    def rows(self, num):
+        """Return {feature: array} of --input, else of the run's held-out rows."""
+        return _data(self, num)
 
     def images(self, endpoint, *inputs):
         """The one array that an endpoint returns."""
@@ -238,9 +327,12 @@ class Source:
 
 
 def _grid(source):
+    if source.truncates and FLAGS.label is not None:
+        return sample_styles.grid(source, FLAGS), None
     if FLAGS.label is not None:
         return source.decode(source.draw(FLAGS.num)), None
-    return source.images("sample", FLAGS.num, FLAGS.seed), None
+    psi = [FLAGS.truncation] if source.truncates else []
+    return source.images("sample", FLAGS.num, FLAGS.seed, *psi), None
 
 
 def _classes(source):
@@ -380,15 +472,23 @@ def _complete(source):
     return table.reshape([-1, *images.shape[1:]]), FLAGS.columns + 3
 
 
+def _future(source):
+    """Clips, each beside what the model makes of its first frame."""
+    return sample_clips.futures(source, _data(source, FLAGS.num)["video"]), 2
+
+
 def _translate(source):
     return sample_domains.triplets(source, FLAGS)
 
 
 def write(path, images, columns, spec):
-    """Write images `[n, h, w, c]` in the range of `spec` as one PNG, atomically."""
+    """Write images `[n, h, w, c]` or clips in the range of `spec`, atomically."""
     from tfgen.callbacks.pictures import grid, write_png
     from tfgen.core.spec import to_uint8
 
+    if images.ndim == 5:
+        _whole(path, lambda part: sample_clips.write(part, images, columns, spec))
+        return
     picture = grid(to_uint8(images, spec.image), columns)
     _whole(path, lambda partial: write_png(partial, picture))
 
@@ -396,7 +496,7 @@ def write(path, images, columns, spec):
 def _whole(path, write):
     """Return `write(partial path)`; the file then appears as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         returned = write(partial)
         os.replace(partial, path)

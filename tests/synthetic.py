@@ -44,3 +44,40 @@ def pair(size=28, batch=16, rows=ROWS, seed=0):
     fewer["image"] = np.ascontiguousarray(np.rot90(fewer["image"], axes=(1, 2)))
     target = Stream(fewer, source.spec, batch=batch, seed=seed + 1)
     return PairStream(source, target)
+
+
+def clips(size=8, batch=16, rows=ROWS, seed=0, frames=4):
+    """A training stream of clips of moving shapes, with their sentences and labels."""
+    from tfgen.data import shapes
+
+    kind = shapes.Variant(
+        "tiny",
+        side=size,
+        frames=frames,
+        sizes=(("small", size / 4), ("large", size / 2)),
+        colours=("red", "green", "blue"),
+        paths=shapes.STRAIGHT,
+        speed=size / 4 / (frames - 1),
+        clips=(rows, 1),
+    )
+    made = shapes.rows(kind)
+    return Stream(
+        made.train, DataSpec("clips", rows, made.features), batch=batch, seed=seed
+    )
+
+
+def notes(size=8, batch=16, rows=ROWS, seed=0):
+    """A training stream of 8 x `size` samples of tones, an octave of pitches."""
+    random = np.random.default_rng(size)
+    pitch = np.arange(rows, dtype="int64") % 12
+    hertz = 440 * 2.0 ** ((pitch + 84 - 69) / 12)
+    cycles = hertz[:, None] * np.arange(8 * size) / 16000
+    cycles += random.uniform(size=[rows, 1])
+    loudness = random.uniform(0.2, 0.9, [rows, 1])
+    audio = np.rint(32767 * loudness * np.sin(2 * np.pi * cycles)).astype("int16")
+    features = {
+        "audio": Feature((8 * size,), "int16", -32768, 32768, sample_rate=16000),
+        "pitch": Feature((), "int64", classes=tuple(map(str, range(84, 96)))),
+    }
+    spec = DataSpec("notes", rows, features)
+    return Stream({"audio": audio, "pitch": pitch}, spec, batch=batch, seed=seed)

@@ -182,6 +182,7 @@ def _fresh_copy(model):
     with _dtype_policy(model.dtype_policy):
         copy = type(model).create(model.config, model.spec)
     copy.seed = model.seed
+    copy.step.assign(model.steps_done)  # how far a growing network has grown
     for name, network in model.networks.items():
         targets = copy.networks[name].variables
         for source, target in zip(network.variables, targets, strict=True):

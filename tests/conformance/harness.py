@@ -12,7 +12,18 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BATCH = 16
 TOY = "tests.toy_gan:ToyGAN"
-OF_TWO_DOMAINS = {"cyclegan", "adda", "dann"}
+# Model -> the function of `tests.synthetic` that makes its data; others get pictures.
+DATA = {
+    **dict.fromkeys(["cyclegan", "adda", "dann"], "pair"),
+    **dict.fromkeys(["video_gan", "video_gan_one_stream", "video_gan_future"], "clips"),
+    **dict.fromkeys(["video_classifier"], "clips"),
+    **dict.fromkeys(["dt2v", "pt2v", "gt2v", "text2video"], "clips"),
+    **dict.fromkeys(
+        ["text_filter_gan", "text_filter_gan_matched", "text_concat_gan"], "clips"
+    ),
+    **dict.fromkeys(["pitch_classifier"], "notes"),
+    **dict.fromkeys(["gansynth", "gansynth_flat"], "notes"),
+}
 
 
 def names():
@@ -23,11 +34,10 @@ def names():
 
 
 def stream(name):
-    """Small pictures: of one set, or of two domains for models that want them."""
+    """Small data of the kind that a model wants, see `DATA`."""
     from tests import synthetic
 
-    make = synthetic.pair if name in OF_TWO_DOMAINS else synthetic.stream
-    return make(size=8, batch=BATCH)
+    return getattr(synthetic, DATA.get(name, "stream"))(size=8, batch=BATCH)
 
 
 def build(name, strategy=None, xla=False, sgd=False, preset="tiny", **options):

@@ -2,15 +2,18 @@
 
 import gzip
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tests import yin
 from tfgen.core.errors import BadInput
 from tfgen.data import builders, load, load_pair
-from tfgen.data.builders import emoji
+from tfgen.data.builders import emoji, notes
 
 
 @pytest.fixture
@@ -221,3 +224,58 @@ def test_real_emoji(real):
     assert names[0].isdisjoint(names[1]) and (names[0] | names[1]).isdisjoint(names[2])
     assert len(pair.test.source) >= 200
     assert min(map(len, splits[:2])) > 1400
+
+
+# Notes ------------------------------------------------------------------------------
+
+
+def test_without_a_soundfont(monkeypatch, tmp_path):
+    monkeypatch.setattr(notes, "SYSTEM", ())
+    refused("notes/small", tmp_path, "no SoundFont: put an .sf2 file into .*manual")
+
+
+def test_without_fluidsynth(monkeypatch, tmp_path):
+    monkeypatch.setattr(notes, "SYSTEM", (__file__,))
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    refused("notes/small", tmp_path, "FluidSynth is missing: pip install pyfluidsynth")
+
+
+def test_a_soundfont_that_is_none(manual, tmp_path):
+    pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
+    (manual / "a.sf2").write_text("nothing")
+    refused("notes/small", tmp_path, "a.sf2 is not a usable SoundFont")
+
+
+class FewNotes(notes.TfgenNotes):
+    """Some notes of the system's SoundFont."""
+
+    name = "tfgen_few_notes"
+    BUILDER_CONFIGS = [
+        notes.NotesConfig(
+            name="few",
+            pitches=(48, 60, 72),
+            programs=(0, 40, 73),
+            velocities=tuple(range(40, 128, 8)),
+            samples=16384,
+        )
+    ]
+
+
+@pytest.mark.slow
+def test_notes_of_a_soundfont(tmp_path):
+    pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
+    if not any(Path(path).is_file() for path in notes.SYSTEM):
+        pytest.skip("the system has no SoundFont")
+    data = load("tfgen_few_notes", batch=2, data_dir=str(tmp_path))
+    assert len(data.train) + len(data.test) == 99
+    assert data.spec.features["instrument"].classes[1] == "violin"
+    arrays = data.train.arrays
+    for audio, pitch in zip(arrays["audio"], arrays["pitch"], strict=True):
+        wanted = yin.midi_hertz((48, 60, 72)[pitch])
+        # Pianos are stretched, violins vibrate.
+        found = yin.f0(audio[3000:11000], 16000)
+        assert abs(yin.cents(found, wanted)) < 50
+    # Louder keys sound louder.
+    levels = np.abs(arrays["audio"].astype(float)).max(axis=1)
+    loud, soft = (levels[arrays["velocity"] > 100], levels[arrays["velocity"] < 60])
+    assert np.median(loud) > 1.5 * np.median(soft)

@@ -93,6 +93,26 @@ def test_data_dir_from_the_environment(small, monkeypatch):
     assert load("small:1.0.0", batch=4).spec.examples == 12
 
 
+@pytest.mark.parametrize("limit", [rows.MEMORY_LIMIT, 1])
+def test_pitches_are_those_that_occur(tmp_path, monkeypatch, limit):
+    """NSynth numbers its pitches from 0 to 127; a part of it has fewer."""
+    monkeypatch.setattr(rows, "MEMORY_LIMIT", limit)
+    features = {
+        "audio": tfds.features.Audio(shape=(8,), dtype=np.float32, sample_rate=16000),
+        "pitch": tfds.features.ClassLabel(num_classes=128),
+    }
+    silence = np.zeros(8, "float32")
+    examples = [{"audio": silence, "pitch": pitch} for pitch in (60, 24, 84, 24)]
+    store(tmp_path, features, examples[:3], examples[3:])
+    data = load("small", batch=2, data_dir=str(tmp_path))
+    names = data.spec.features["pitch"].classes
+    assert names == ("24", "60", "84")
+    numbers = [names[i] for i in data.train.arrays["pitch"]]
+    assert sorted(numbers) == ["24", "60", "84"]
+    assert [names[i] for i in data.test.arrays["pitch"]] == ["24"]
+    next(iter(data.train.dataset()))
+
+
 def test_which_features_are_kept(tmp_path):
     features = {
         "video": tfds.features.Video(shape=(2, 4, 4, 3)),
@@ -105,7 +125,7 @@ def test_which_features_are_kept(tmp_path):
     }
     example = {
         "video": np.full((2, 4, 4, 3), 9, "uint8"),
-        "audio": np.linspace(-1, 1, 8, dtype="float32"),
+        "audio": np.arange(-32768, 32768, 8192, dtype="float32") / 32768,
         "size": np.array([0.5, 2.0]),
         "on": True,
         "name": "x",
@@ -117,13 +137,14 @@ def test_which_features_are_kept(tmp_path):
     assert data.test is None
     kept = data.spec.features
     assert {name: (f.shape, f.dtype) for name, f in kept.items()} == {
-        "audio": ((8,), "float32"),
+        "audio": ((8,), "int16"),
         "on": ((), "int64"),
         "size": ((2,), "float32"),
         "video": ((2, 4, 4, 3), "uint8"),
     }
-    assert (kept["audio"].sample_rate, kept["audio"].low) == (16000, -1)
-    np.testing.assert_array_equal(data.train.arrays["audio"][2], example["audio"])
+    assert (kept["audio"].sample_rate, kept["audio"].low) == (16000, -32768)
+    given = data.train.arrays["audio"][2]
+    np.testing.assert_array_equal(given / 32768, example["audio"])
     np.testing.assert_array_equal(data.train.arrays["video"][0], example["video"])
     next(iter(data.train.dataset()))
 

@@ -227,6 +227,25 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory):
+    """`folder:PATH` of 36 animations with captions, a sub-folder a colour."""
+    from tests.synthetic import clips
+    from tfgen.callbacks import write_gif
+
+    root, stream = tmp_path_factory.mktemp("clips"), clips(8, frames=4)
+    features, arrays = stream.spec.features, stream.arrays
+    lines = ["file,caption"]
+    for row in range(36):
+        colour = features["colour"].classes[arrays["colour"][row]]
+        (root / colour).mkdir(exist_ok=True)
+        write_gif(root / colour / f"{row:02d}.gif", arrays["video"][row])
+        sentence = features["sentence"].classes[arrays["sentence"][row]]
+        lines.append(f"{colour}/{row:02d}.gif,{sentence}")
+    (root / "captions.csv").write_text("\n".join(lines))
+    return f"folder:{root}"
+
+
+@pytest.fixture(scope="session")
 def events():
     """Function returning {tag: {step: [values]}} of a run's event files."""
     import tensorflow as tf

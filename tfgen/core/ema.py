@@ -28,7 +28,7 @@ def copy(network, twin):
         target.assign(source.value)
 
 
-def move(network, twin, decay):
+def move(network, twin, decay, among=None):
     """Move `twin` one step: average <- decay * average + (1 - decay) * weight.
 
     Statistics that are not trained (batch normalisation) are copied: they are
@@ -39,11 +39,17 @@ def move(network, twin, decay):
         twin: A network of the same structure.
         decay: Weight of the past in [0, 1); the half-life is
             log(1/2) / log(decay) updates.
+        among: Variables that an update moved, none: all. The averages of others stay,
+            and if it moved none of the network, so do its statistics.
     """
-    for weight, average in zip(
-        network.trainable_variables, twin.trainable_variables, strict=True
-    ):
+    among = network.trainable_variables if among is None else among
+    moved = {id(variable) for variable in among}
+    pairs = zip(network.trainable_variables, twin.trainable_variables, strict=True)
+    pairs = [pair for pair in pairs if id(pair[0]) in moved]
+    for weight, average in pairs:
         average.assign_add((1.0 - decay) * (weight.value - average.value))
+    if network.trainable_variables and not pairs:
+        return
     for source, target in zip(
         network.non_trainable_variables, twin.non_trainable_variables, strict=True
     ):

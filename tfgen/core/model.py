@@ -213,7 +213,8 @@ class GenerativeModel(Trainer):
         Args:
             loss_fn: Pure function of `inputs` and variables. Returns the mean loss
                 over this replica's rows, or (loss, {name: scalar to report}).
-            networks: The network, or a tuple of networks, to differentiate by.
+            networks: The network, or a tuple of networks or parts of them (layers), to
+                differentiate by.
             *inputs: Tensors; all randomness comes in here.
 
         Returns:
@@ -245,7 +246,7 @@ class GenerativeModel(Trainer):
 
         Args:
             optimizer: The Keras optimizer built for these networks.
-            networks: The network, or a tuple of networks, to update.
+            networks: The network, or a tuple of networks or parts of them, to update.
             gradients: What `gradients` returned.
             clip: Scale the gradients to this global norm when they exceed it.
             average: Whether the averages move: not when the step updates the network
@@ -261,8 +262,9 @@ class GenerativeModel(Trainer):
             ratio = tf.linalg.global_norm(moved) / tf.linalg.global_norm(before)
             self._tracing.health[f"{self._names_of(networks)}_update_ratio"] = ratio
         for network, twin, decay in self._averages:
-            if average and any(network is updated for updated in _as_tuple(networks)):
-                ema.move(network, twin, decay() if callable(decay) else decay)
+            if average:
+                decay = decay() if callable(decay) else decay
+                ema.move(network, twin, decay, among=variables)
 
     def descend(self, loss_fn, networks, optimizer, *inputs, clip=None, average=True):
         """Move `networks` one step down `loss_fn(*inputs)`: gradients, then apply.
@@ -409,8 +411,12 @@ class GenerativeModel(Trainer):
         }
 
     def _names_of(self, networks):
-        wanted = {id(network) for network in _as_tuple(networks)}
-        names = [name for name, n in self.networks.items() if id(n) in wanted]
+        updated = {id(variable) for variable in _trainable(networks)}
+        names = [
+            name
+            for name, network in self.networks.items()
+            if any(id(v) in updated for v in network.trainable_variables)
+        ]
         return " and ".join(names) or "an unnamed network"
 
 

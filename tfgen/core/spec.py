@@ -1,8 +1,8 @@
 """What a data set or a model's input looks like, and how to get from one to another.
 
-A source keeps its rows as they were stored (images as uint8); a model declares the
-size and the value range it was written for. `adapter` is the bridge: it is applied to
-each batch on the device, so the host only ever moves bytes.
+A source keeps its rows as they were stored (images as uint8, sound as int16); a model
+declares the size and the value range it was written for. `adapter` is the bridge: it
+is applied to each batch on the device, so the host only ever moves bytes.
 """
 
 import dataclasses
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfgen.core import sound
 from tfgen.core.errors import BadInput
 
-DTYPES = ("uint8", "float32", "int64", "string")
+DTYPES = ("uint8", "int16", "float32", "int64", "string")
+PCM16 = (-32768.0, 32768.0)  # of int16 sound: full scale, and silence at its centre
 # Red, green, blue by ITU-R BT.601; the weights sum to 1, so that white stays white.
 LUMINANCE = np.array([0.299, 0.587, 0.114], "float32")
 
@@ -24,7 +26,7 @@ class Feature:
 
     Attributes:
         shape: shape of one example, without the batch axis; images are [h, w, c],
-            videos [frames, h, w, c].
+            videos [frames, h, w, c], sound [samples].
         dtype: one of `DTYPES`.
         low: smallest value, or None where the range is unknown (with `high`).
         high: largest value.
@@ -86,6 +88,29 @@ class DataSpec:
         )
 
     @property
+    def audio(self) -> Feature:
+        """The feature called "audio"; BadInput if there is none."""
+        if "audio" in self.features:
+            return self.features["audio"]
+        raise BadInput(
+            f"data {self.name!r} has no audio; it has: {', '.join(self.features)}"
+        )
+
+    @property
+    def video(self) -> Feature:
+        """The feature called "video"; BadInput if the data has no clips."""
+        if "video" not in self.features:
+            raise BadInput(
+                f"data {self.name!r} has no video; it has: {', '.join(self.features)}"
+            )
+        return self.features["video"]
+
+    @property
+    def shown(self) -> Feature:
+        """What a person looks at: the video of clips, else the image."""
+        return self.video if "video" in self.features else self.image
+
+    @property
     def num_classes(self) -> int:
         """Number of classes of "label"; 0 if the data has no labels."""
         label = self.features.get("label")
@@ -119,6 +144,58 @@ class DataSpec:
         image = Feature(shape, "float32", low, high)
         others = {name: self.features[name] for name in also if name in self.features}
         return self.replace(name=user, features={"image": image, **others})
+
+    def for_notes(self, user, *, samples=0, sample_rate=0, also=()) -> "DataSpec":
+        """Returns what a model of notes of known pitch wants: float32 in [-1, 1].
+
+        Args:
+            user: name of the model, for messages.
+            samples: length of its notes, 0 = those of the data.
+            sample_rate: Hz, 0 = that of the data.
+            also: names of further features it needs, unchanged.
+
+        Raises:
+            BadInput: the data are no sound, or lack rate or pitches.
+        """
+        audio, pitch = self.audio, self.features.get("pitch")
+        if not audio.sample_rate or len(audio.shape) != 1:
+            raise BadInput(f"{user} needs sound [samples] of a known rate")
+        if pitch is None or not pitch.classes:
+            raise BadInput(
+                f"{user} needs notes of known pitch; data {self.name!r} has no pitch"
+            )
+        rate = sample_rate or audio.sample_rate
+        length = sound.resampled_length(audio.shape[0], audio.sample_rate, rate)
+        wanted = Feature((samples or length,), "float32", -1.0, 1.0, sample_rate=rate)
+        others = {name: self.features[name] for name in also if name in self.features}
+        features = {"audio": wanted, "pitch": pitch, **others}
+        return self.replace(name=user, features=features)
+
+    def for_videos(self, user, *, low, high, size=0, frames=0, also=()) -> "DataSpec":
+        """Returns what a model of float32 clips wants of this data.
+
+        Args:
+            user: name of the model, for messages.
+            low: smallest pixel value it is written for.
+            high: largest.
+            size: side of its square frames in pixels, 0 = those of the data.
+            frames: of a clip, 0 = those of the data.
+            also: names of further features it needs, unchanged.
+
+        Raises:
+            BadInput: the data have no clips, or lack a feature.
+        """
+        length, height, width, channels = self.video.shape
+        shape = (frames or length, size or height, size or width, channels)
+        features = {"video": Feature(shape, "float32", low, high)}
+        for name in also:
+            if name not in self.features:
+                raise BadInput(
+                    f"{user} needs {name!r} beside the video; data {self.name!r} has: "
+                    f"{', '.join(self.features)}"
+                )
+            features[name] = self.features[name]
+        return self.replace(name=user, features=features)
 
     def for_domains(
         self, user, *, low, high, size=0, shape=None, also=()
@@ -180,11 +257,12 @@ class DataSpec:
 def adapter(source: DataSpec, target: DataSpec) -> tuple[Callable[[dict], dict], str]:
     """Makes the function that turns batches of `source` into what `target` declares.
 
-    Pictures whose size differs are cut to the target's aspect ratio around their
-    centre, then padded with the lowest value if each side grows by at most 1/4, else
-    resized bilinearly (with antialiasing where they shrink). Gray is repeated to RGB,
-    RGB becomes luminance. Values are mapped linearly from range to range. Features
-    that `target` does not name pass through unchanged.
+    Pictures, and frames of clips, whose size differs are cut to the target's aspect
+    ratio around their centre, then padded with the lowest value if each side grows by
+    at most 1/4, else resized bilinearly (with antialiasing where they shrink). Gray
+    is repeated to RGB, RGB becomes luminance. Sound of another rate is resampled, then
+    cut at its end or lengthened by silence. Values are mapped linearly from range to
+    range. Features that `target` does not name pass through unchanged.
 
     Args:
         source: what the batches hold.
@@ -210,6 +288,11 @@ def adapter(source: DataSpec, target: DataSpec) -> tuple[Callable[[dict], dict],
             raise BadInput(
                 f"{target.name!r} knows {len(wanted.classes)} classes of {name!r}, "
                 f"data {source.name!r} has {len(given.classes)}"
+            )
+        if name == "tokens" and given.classes != wanted.classes:
+            raise BadInput(
+                f"{target.name!r} reads other words than those of data "
+                f"{source.name!r}: its vocabulary is of the data it was trained on"
             )
         if _same_values(given, wanted):
             continue
@@ -257,13 +340,19 @@ def _same_values(given: Feature, wanted: Feature) -> bool:
     """Whether rows of `given` are rows of `wanted` already."""
     same_range = wanted.low is None or _range(given) == _range(wanted)
     same_kind = (given.shape, given.dtype) == (wanted.shape, wanted.dtype)
-    return same_range and same_kind
+    return same_range and same_kind and not _is_resampled(given, wanted)
+
+
+def _is_resampled(given: Feature, wanted: Feature) -> bool:
+    """Whether both name a sampling rate, and another one."""
+    rates = {given.sample_rate, wanted.sample_rate} - {None}
+    return len(rates) == 2
 
 
 def _range(feature: Feature):
-    """(low, high); bytes without a declared range have 0..255."""
-    if feature.low is None and feature.dtype == "uint8":
-        return 0.0, 255.0
+    """(low, high); bytes and int16 without a declared range have their type's."""
+    if feature.low is None:
+        return {"uint8": (0.0, 255.0), "int16": PCM16}.get(feature.dtype, (None, None))
     return feature.low, feature.high
 
 
@@ -280,7 +369,9 @@ def _feature_adapter(given: Feature, wanted: Feature, what: str):
     if new_low is not None and low is None:
         raise BadInput(f"the value range of {what} is unknown: it cannot be scaled")
     stages, words = [], []
-    if given.shape != wanted.shape:
+    if {given.sample_rate, wanted.sample_rate} != {None}:
+        stages, words = _sound_stages(given, wanted, what)
+    elif given.shape != wanted.shape:
         stages, words = _picture_stages(given, wanted, what, low or 0.0)
     # Dividing by the ratio keeps both ends exact: 255 / 127.5 - 1 == 1.
     ratio = (high - low) / (new_high - new_low) if new_low is not None else 1.0
@@ -300,6 +391,19 @@ def _feature_adapter(given: Feature, wanted: Feature, what: str):
     return adapt, f"{line}: {', '.join(words) or rest}"
 
 
+def _sound_stages(given: Feature, wanted: Feature, what: str):
+    """Returns float32 functions that change rate and length, and words for them."""
+    if len(given.shape) != 1 or len(wanted.shape) != 1:
+        raise BadInput(
+            f"cannot turn {what} from shape {list(given.shape)} into "
+            f"{list(wanted.shape)}: sound is [samples]"
+        )
+    middle = sum(_range(given)) / 2 if _range(given)[0] is not None else 0.0
+    if middle and given.shape != wanted.shape:
+        raise BadInput(f"{what} has no silence at 0: it cannot change its length")
+    return sound.adapter(given, wanted)
+
+
 def _picture_stages(given: Feature, wanted: Feature, what: str, low: float):
     """Returns float32 functions that change size and channels, and words for them."""
     import tensorflow as tf
@@ -314,6 +418,7 @@ def _picture_stages(given: Feature, wanted: Feature, what: str, low: float):
         raise BadInput(
             f"cannot turn {what} from shape {list(given.shape)} into "
             f"{list(wanted.shape)}: only height, width and gray or RGB can change"
+            + ("; give frames while loading" if rank == len(wanted.shape) == 4 else "")
         )
     *_, height, width, channels = given.shape
     *_, new_height, new_width, new_channels = wanted.shape

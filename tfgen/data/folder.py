@@ -1,8 +1,10 @@
-"""`folder:PATH`: PNG, JPEG, BMP, GIF (first frame) and WEBP pictures.
+"""`folder:PATH`: PNG, JPEG, BMP, GIF (first frame), WEBP pictures; or clips; or notes.
 
 Pictures in sub-folders (at any depth below them) take the sub-folder's name as their
 class; without sub-folders there are no labels. The order is that of the sorted paths.
-Names that start with a dot and other kinds of files are skipped.
+Names that start with a dot and other kinds of files are skipped. A folder of
+animations and movies is read by `tfgen.data.clips`, one of WAV files by
+`tfgen.data.wav`.
 """
 
 import warnings
@@ -13,6 +15,7 @@ from PIL import Image
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
+from tfgen.data import clips, tree, wav
 from tfgen.data.image import fit
 from tfgen.data.rows import Rows, check_memory, one_line
 
@@ -26,13 +29,19 @@ FORMATS = {
 }
 
 
-def read(path: str, image_size: int | None = None, on_corrupt: str = "stop") -> Rows:
-    """Decodes all pictures below a folder.
+def read(
+    path: str,
+    image_size: int | None = None,
+    frames: int | None = None,
+    on_corrupt: str = "stop",
+) -> Rows:
+    """Decodes all pictures, or all clips, below a folder.
 
     Args:
         path: the folder.
         image_size: side in pixels to cut and resize to; without it all pictures must
             have the same size.
+        frames: of clips.
         on_corrupt: "stop" or "skip" where a picture is broken.
 
     Returns:
@@ -47,26 +56,27 @@ def read(path: str, image_size: int | None = None, on_corrupt: str = "stop") -> 
     root = Path(path).expanduser()
     if not root.is_dir():
         raise BadInput(f"folder:{path} is not a folder; expected one with pictures")
-    pictures = _pictures(root)
+    if sounds := tree.files(root, [".wav"]):
+        if pictures := tree.files(root, [*FORMATS, *clips.MOVIES]):
+            raise BadInput(
+                f"folder:{path} has both pictures, such as {pictures[0].name!r}, and "
+                f"sounds, such as {sounds[0].name!r}: move one kind elsewhere"
+            )
+        return wav.read(root, f"folder:{path}", on_corrupt)
+    if clips.are_in(root, FORMATS):
+        return clips.read(path, image_size, frames, on_corrupt)
+    pictures = tree.files(root, FORMATS)
     if not pictures:
         raise BadInput(
             f"folder:{path} has no pictures; expected files ending in "
-            f"{', '.join(FORMATS)}"
+            f"{', '.join(FORMATS)}, or .wav"
         )
     skipped = []
     if on_corrupt == "skip":
         pictures, skipped = _usable(pictures, image_size)
         if not pictures:
             raise BadInput(f"folder:{path} has no usable picture: {skipped[0]}")
-    parents = [picture.relative_to(root).parts[:-1] for picture in pictures]
-    classes = sorted({parts[0] for parts in parents if parts})
-    if classes and not all(parents):
-        loose = pictures[parents.index(())]
-        raise BadInput(
-            f"folder:{path} has both sub-folders, such as {classes[0]!r}, and pictures "
-            f"beside them, such as {loose.name!r}: move the pictures into one"
-        )
-
+    classes, labels = tree.labels(root, pictures, "pictures")
     gray = all(
         _opened(picture, lambda opened: opened.mode in ("1", "L"))
         for picture in pictures
@@ -88,11 +98,8 @@ def read(path: str, image_size: int | None = None, on_corrupt: str = "stop") -> 
         images[row] = decoded
 
     features = {"image": Feature(images.shape[1:], "uint8", 0.0, 255.0)}
-    train = {"image": images}
-    if classes:
-        features["label"] = Feature((), "int64", classes=tuple(classes))
-        train["label"] = np.array([classes.index(p[0]) for p in parents], "int64")
-    return Rows(features, train, skipped=tuple(skipped))
+    train = {"image": images} | labels
+    return Rows(features | classes, train, skipped=tuple(skipped))
 
 
 def _usable(pictures: list[Path], image_size: int | None):
@@ -106,17 +113,6 @@ def _usable(pictures: list[Path], image_size: int | None):
         else:
             usable.append(picture)
     return usable, skipped
-
-
-def _pictures(root: Path) -> list[Path]:
-    """Paths of the pictures below a folder, sorted."""
-    found = []
-    for entry in root.rglob("*"):
-        parts = entry.relative_to(root).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if entry.suffix.lower() in FORMATS and not hidden and entry.is_file():
-            found.append((parts, entry))
-    return [entry for _, entry in sorted(found)]
 
 
 def _opened(path: Path, use):

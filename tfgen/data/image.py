@@ -1,4 +1,4 @@
-"""Pictures of any size and kind to bytes of one size, on the host, while loading."""
+"""Pictures and clips of any size to bytes of one size, on the host, while loading."""
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -35,3 +35,25 @@ def fit_array(image: np.ndarray, size: int) -> np.ndarray:
     channels = image.shape[-1]
     picture = Image.fromarray(image[..., 0] if channels == 1 else image)
     return fit(picture, size, channels)
+
+
+def fit_clip(clip: np.ndarray, size: int | None, frames: int | None) -> np.ndarray:
+    """Cuts a decoded clip, uint8 `[t, h, w, c]`, to a size and a number of frames."""
+    clip = clip[chosen_frames(len(clip), frames or len(clip))]
+    if size and clip.shape[1:3] != (size, size):
+        clip = np.stack([fit_array(frame, size) for frame in clip])
+    return clip
+
+
+def chosen_frames(available: int, wanted: int) -> np.ndarray:
+    """Numbers of the frames that stand for a clip, `[wanted]`.
+
+    Evenly spaced, as far apart as there is room for, from the middle of the clip; the
+    last frame of a shorter clip is repeated.
+
+    >>> chosen_frames(11, 5), chosen_frames(3, 5)
+    (array([0, 2, 4, 6, 8]), array([0, 1, 2, 2, 2]))
+    """
+    stride = max(1, available // wanted)
+    first = max(0, (available - stride * wanted) // 2)
+    return np.minimum(first + stride * np.arange(wanted), available - 1)

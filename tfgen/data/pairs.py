@@ -125,4 +125,5 @@ def load_pair(
         paired("validation"),
         paired("test"),
         one.skipped + other.skipped,
+        one.remarks + other.remarks,
     )

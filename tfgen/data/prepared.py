@@ -2,7 +2,10 @@
 
 What is prepared under data_dir loads without network. What is not is downloaded and
 prepared there once, however many processes ask at the same time. Of each example the
-numeric features of fixed shape are kept (image, label, audio, video, ...).
+numeric features of fixed shape are kept (image, label, audio, video, ...). Clips are
+called `video`, whatever the set calls them, and the feature `caption` of a set of clips
+becomes numbers of words, see `tfgen.data.captions`. Sound becomes 16 bits, and the
+classes of `pitch` are the pitches that occur.
 """
 
 import contextlib
@@ -14,19 +17,22 @@ import os
 import shutil
 import sys
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfgen.core.errors import BadInput
-from tfgen.core.spec import Feature
-from tfgen.data import builders, rows
-from tfgen.data.image import fit_array
+from tfgen.core.spec import PCM16, Feature
+from tfgen.data import builders, captions, rows, wav
+from tfgen.data.image import fit_array, fit_clip
 from tfgen.data.pipeline import RowsOnDisk
 
 READ_AHEAD = 256  # examples decoded at a time
+CAPTION = "caption"
 DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -36,6 +42,7 @@ def read(
     split: str,
     domain: str | None,
     image_size: int | None,
+    frames: int | None,
     other_names: list[str],
 ) -> rows.Rows:
     """Loads a data set, preparing it first if need be.
@@ -50,6 +57,7 @@ def read(
         split: training split, possibly a slice of one.
         domain: "A" or "B" of a set of two domains, see `tfgen.data.load`.
         image_size: see `tfgen.data.load`.
+        frames: see `tfgen.data.load`.
         other_names: further valid names, for the error message.
 
     Raises:
@@ -65,6 +73,8 @@ def read(
     splits = builder.info.splits
     if split == "train" and domain and {"trainA", "trainB"} <= set(splits):
         split = f"train{domain}"
+    if split == "train" and len(splits) == 1:  # moving_mnist has `test` alone
+        (split,) = splits
     base = split.partition("[")[0]
     if base not in splits:
         raise BadInput(
@@ -72,7 +82,8 @@ def read(
         )
     counterpart = base.replace("train", "test")
     tests = [s for s in (counterpart, "test") if s in splits and s != base][:1]
-    features = _features(builder, image_size, name)
+    kept = _kept(builder, image_size, frames, name)
+    features = {key: stored.feature for key, stored in kept.items()}
     row_size = sum(
         math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in features.values()
     )
@@ -82,7 +93,14 @@ def read(
         raise BadInput(f"{name}: split {split!r}: {rows.one_line(error)}") from error
     in_memory = sum(counts.values()) * row_size <= rows.MEMORY_LIMIT
     get = _in_memory if in_memory else _on_disk
-    loaded = [get(builder, s, counts[s], features, image_size) for s in counts]
+    loaded = [get(builder, s, counts[s], kept) for s in counts]
+    if "video" in features and CAPTION in builder.info.features:
+        told = [_sentences(builder, s) for s in counts]
+        described, *words = captions.described(*told)
+        features |= described
+        loaded = [a | b for a, b in zip(loaded, words, strict=False)]
+    if "audio" in features and "pitch" in features:
+        _renumber_pitches(features, loaded)
     return rows.Rows(features, *loaded)
 
 
@@ -157,9 +175,23 @@ def _lock(folder: Path, name: str):
         yield
 
 
-def _features(builder, image_size: int | None, name: str) -> dict[str, Feature]:
-    """Describes the features that are kept."""
-    features = {}
+class _Stored(NamedTuple):
+    """A feature that is kept.
+
+    Attributes:
+        key: what the set calls it.
+        feature: what its rows become.
+        fit: cuts and resizes one stored row, None where all have one size.
+    """
+
+    key: str
+    feature: Feature
+    fit: Callable | None
+
+
+def _kept(builder, image_size, frames, name: str) -> dict[str, _Stored]:
+    """Describes the features that are kept, by the names they get."""
+    kept = {}
     for key, feature in builder.info.features.items():
         shape, dtype = feature.shape, feature.np_dtype
         if not isinstance(shape, tuple) or isinstance(dtype, dict):
@@ -172,38 +204,74 @@ def _features(builder, image_size: int | None, name: str) -> dict[str, Feature]:
             dtype = "float32" if np.dtype(dtype).kind == "f" else "int64"
         else:
             low, high = 0.0, 255.0
-        if _is_resized(feature, image_size):
-            shape = (image_size, image_size, 1 if shape[-1] == 1 else 3)
-        elif isinstance(feature, tfds.features.Image) and None in shape:
-            raise BadInput(f"the images of {name} differ in size: give an image_size")
+        shape, fit = _fitted(feature, shape, dtype, image_size, frames, name)
         if None in shape:
             continue
-        if isinstance(feature, tfds.features.Audio) and dtype == "float32":
-            low, high = -1.0, 1.0
+        if isinstance(feature, tfds.features.Audio):
+            dtype, (low, high) = "int16", PCM16
         classes = getattr(feature, "names", None) or ()
         rate = getattr(feature, "sample_rate", None)
-        features[key] = Feature(shape, dtype, low, high, tuple(classes), rate)
-    if not features:
+        given = "video" if isinstance(feature, tfds.features.Video) else key
+        described = Feature(shape, dtype, low, high, tuple(classes), rate)
+        kept.setdefault(given, _Stored(key, described, fit))
+    if not kept:
         raise BadInput(f"{name} has no numeric feature of fixed shape")
-    return features
+    return kept
 
 
-def _is_resized(feature, image_size: int | None) -> bool:
-    is_image = isinstance(feature, tfds.features.Image)
-    return bool(image_size) and is_image and np.dtype(feature.np_dtype) == "uint8"
+def _renumber_pitches(features: dict[str, Feature], splits: list[dict]):
+    """Leaves of the classes of "pitch", 128 in NSynth, those that occur."""
+    numbers = [np.asarray(split["pitch"]) for split in splits]
+    occurring = np.unique(np.concatenate(numbers))
+    for split, number in zip(splits, numbers, strict=True):
+        split["pitch"] = np.searchsorted(occurring, number).astype("int64")
+    names = features["pitch"].classes or tuple(map(str, range(128)))
+    features["pitch"] = Feature((), "int64", classes=[names[i] for i in occurring])
 
 
-def _in_memory(builder, split, count, features, image_size) -> dict[str, np.ndarray]:
-    arrays = {k: np.empty((count, *f.shape), f.dtype) for k, f in features.items()}
-    _fill(arrays, builder, split, image_size)
+def _fitted(feature, shape, dtype, image_size, frames, name):
+    """Returns the shape that rows of a feature get, and what gives it to them."""
+    if isinstance(feature, tfds.features.Video):
+        wanted = (frames or shape[0], *([image_size] * 2 if image_size else shape[1:3]))
+        if None in wanted:
+            raise BadInput(
+                f"the clips of {name} differ in length or size: give frames and an "
+                "image_size"
+            )
+        if wanted == shape[:3]:
+            return shape, None
+        return (*wanted, shape[3]), lambda clip: fit_clip(clip, image_size, frames)
+    if not isinstance(feature, tfds.features.Image):
+        return shape, None
+    if image_size and dtype == "uint8":
+        channels = 1 if shape[-1] == 1 else 3
+        return (image_size, image_size, channels), lambda image: fit_array(
+            _gray_or_rgb(image), image_size
+        )
+    if None in shape:
+        raise BadInput(f"the images of {name} differ in size: give an image_size")
+    return shape, None
+
+
+def _in_memory(builder, split, count, kept) -> dict[str, np.ndarray]:
+    arrays = {
+        name: np.empty((count, *stored.feature.shape), stored.feature.dtype)
+        for name, stored in kept.items()
+    }
+    _fill(arrays, builder, split, kept)
     return arrays
 
 
-def _on_disk(builder, split, count, features, image_size) -> dict[str, RowsOnDisk]:
+def _on_disk(builder, split, count, kept) -> dict[str, RowsOnDisk]:
     """As `_in_memory`, in files that are written by the first process to come."""
     version = Path(builder.data_path)
     folder = version.parent / f"{version.name}.decoded"
-    key = f"{urllib.parse.quote(split, safe='')}-{image_size or 'own_size'}"
+    sizes = [
+        "x".join(map(str, stored.feature.shape[:-1]))
+        for stored in kept.values()
+        if stored.fit
+    ]
+    key = f"{urllib.parse.quote(split, safe='')}-{'-'.join(sizes) or 'own_size'}"
     done = folder / key
     if not done.is_dir():
         with _lock(folder, key):
@@ -212,38 +280,37 @@ def _on_disk(builder, split, count, features, image_size) -> dict[str, RowsOnDis
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir()
                 arrays = {
-                    k: np.lib.format.open_memmap(
-                        part / f"{k}.npy", "w+", f.dtype, (count, *f.shape)
+                    name: np.lib.format.open_memmap(
+                        part / f"{name}.npy",
+                        "w+",
+                        stored.feature.dtype,
+                        (count, *stored.feature.shape),
                     )
-                    for k, f in features.items()
+                    for name, stored in kept.items()
                 }
-                _fill(arrays, builder, split, image_size)
+                _fill(arrays, builder, split, kept)
                 for array in arrays.values():
                     array.flush()
                 part.rename(done)
-    return {k: RowsOnDisk(np.load(done / f"{k}.npy", "r")) for k in features}
+    return {name: RowsOnDisk(np.load(done / f"{name}.npy", "r")) for name in kept}
 
 
-def _fill(arrays: dict[str, np.ndarray], builder, split: str, image_size: int | None):
+def _fill(arrays: dict[str, np.ndarray], builder, split: str, kept):
     """Decodes a split into arrays, in the order in which it is stored."""
-    info = builder.info
-    resized = [k for k in arrays if _is_resized(info.features[k], image_size)]
     count, row = len(next(iter(arrays.values()))), 0
+    # Rows of different sizes cannot be batched: they come one at a time.
+    at_once = 1 if any(stored.fit for stored in kept.values()) else READ_AHEAD
+    keys = [stored.key for stored in kept.values()]
     try:
-        dataset = builder.as_dataset(
-            split=split,
-            shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding(dict.fromkeys(arrays, True)),
-            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-        )
-        # Images of different sizes cannot be batched: they come one at a time.
-        dataset = dataset.batch(1 if resized else READ_AHEAD).prefetch(1)
+        dataset = _dataset(builder, split, keys).batch(at_once).prefetch(1)
         for batch in tfds.as_numpy(dataset):
-            for key in resized:
-                batch[key] = fit_array(_gray_or_rgb(batch[key][0]), image_size)[None]
-            part = slice(row, row + len(batch[next(iter(arrays))]))
-            for key, array in arrays.items():
-                array[part] = batch[key]
+            part = slice(row, row + len(batch[keys[0]]))
+            for name, array in arrays.items():
+                key, _, fit = kept[name]
+                value = fit(batch[key][0]) if fit else batch[key]
+                if array.dtype == "int16" and value.dtype.kind == "f":
+                    value = wav.to_pcm16(value)
+                array[part] = value
             row = part.stop
     except tf.errors.OpError as error:
         raise BadInput(
@@ -255,6 +322,21 @@ def _fill(arrays: dict[str, np.ndarray], builder, split: str, image_size: int | 
             f"the prepared files in {builder.data_path} hold {row} rows of {split!r}, "
             f"their description says {count}"
         )
+
+
+def _sentences(builder, split: str) -> list[str]:
+    dataset = tfds.as_numpy(_dataset(builder, split, [CAPTION]))
+    return [example[CAPTION].decode() for example in dataset]
+
+
+def _dataset(builder, split: str, keys):
+    """Some features of a split, in the order in which it is stored."""
+    return builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
 
 
 def _gray_or_rgb(image: np.ndarray) -> np.ndarray:

@@ -21,31 +21,47 @@ class Rows:
         features: what one example looks like.
         train: feature name -> array `[rows, ...]`.
         test: the same for the source's own test split, or None.
-        skipped: what was wrong with each picture that was left out.
+        skipped: what was wrong with each picture or sound that was left out.
+        remarks: a line for each thing that was done to some of the files.
     """
 
     features: dict[str, Feature]
     train: dict[str, np.ndarray]
     test: dict[str, np.ndarray] | None = None
     skipped: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
-    def resized(self, size: int) -> "Rows":
-        """Cuts and resizes the images, see `tfgen.data.image.fit`.
+    def resized(self, size: int | None, frames: int | None = None) -> "Rows":
+        """Cuts and resizes images or clips, see `tfgen.data.image`.
+
+        Args:
+            size: side in pixels, None: their own.
+            frames: of a clip, None: their own.
 
         Raises:
-            BadInput: the images are not uint8.
+            BadInput: there are no images, or they are not uint8.
         """
-        old = self.features["image"]
+        name = "video" if "video" in self.features else "image"
+        if not size and (name == "image" or not frames):
+            return self
+        if name not in self.features:
+            raise BadInput("image_size resizes images, and the data have none")
+        old = self.features[name]
         if old.dtype != "uint8":
             raise BadInput("image_size resizes uint8 images only, these are floats")
 
-        def split(arrays):
-            images = [image.fit_array(x, size) for x in arrays["image"]]
-            return {**arrays, "image": np.stack(images)}
+        def fit(x):
+            if name == "image":
+                return image.fit_array(x, size)
+            return image.fit_clip(x, size, frames)
 
-        new = replace(old, shape=(size, size, old.shape[-1]))
+        def split(arrays):
+            return {**arrays, name: np.stack([fit(x) for x in arrays[name]])}
+
+        first = fit(next(iter(self.train[name])))
+        new = replace(old, shape=first.shape)
         return Rows(
-            {**self.features, "image": new},
+            {**self.features, name: new},
             split(self.train),
             None if self.test is None else split(self.test),
         )

@@ -4,6 +4,7 @@ A reader turns a name into `Rows`, whole splits as arrays. To add a source, writ
 reader and enter it in `EMBEDDED` (plain names) or `READERS` (names with a colon).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
-from tfgen.data import folder, npz, ring
+from tfgen.data import discs, folder, npz, ring, shapes, synth_notes
 from tfgen.data.pipeline import RowsOnDisk, Stream, check_batch_and_seed
 from tfgen.data.rows import Rows
 
@@ -25,7 +26,8 @@ class Data:
         train: rows to train on.
         validation: rows held out of the training split, or None.
         test: rows of the source's own test split, or None.
-        skipped: what was wrong with each picture that was left out.
+        skipped: what was wrong with each picture or sound that was left out.
+        remarks: a line for each thing that was done to some of the files.
     """
 
     spec: DataSpec
@@ -33,6 +35,7 @@ class Data:
     validation: Stream | None
     test: Stream | None
     skipped: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def load(
@@ -43,21 +46,32 @@ def load(
     data_dir: str | None = None,
     validation_fraction: float = 0.0,
     image_size: int | None = None,
+    frames: int | None = None,
     split: str = "train",
     domain: str | None = None,
     use_labels: bool = True,
     flip: bool = False,
     on_corrupt: str = "stop",
 ) -> Data:
-    """Loads a data set, images as uint8.
+    """Loads a data set, images and clips as uint8.
 
     Names:
         `mnist_5k`: 5,000 MNIST digits that need neither file nor network.
         `gaussian_ring`: points of the plane around eight centres.
+        `moving_shapes`, and `moving_shapes/` with `v1` (the same), `small`, `v2`,
+            `two_shapes` or `novel`: clips and their sentences, drawn in memory, see
+            `tfgen.data.shapes`.
+        `moving_discs`: clips of a disc before a gradient, see `tfgen.data.discs`.
+        `synth_notes`, `synth_notes/wide`, `synth_notes/paper`: made-up instruments,
+            see `tfgen.data.synth_notes`.
         `npz:PATH`: arrays of a NumPy archive, see `tfgen.data.npz`.
-        `folder:PATH`: pictures, classes from sub-folders, see `tfgen.data.folder`.
+        `folder:PATH`: pictures or clips, classes from sub-folders, sentences from
+            captions.csv, see `tfgen.data.folder` and `tfgen.data.clips`; or WAV files
+            of notes, see `tfgen.data.wav`.
         `usps`, `emoji/google`, `emoji/twitter`, `emoji/recoloured`: from files placed
             by hand, see `tfgen.data.builders`.
+        `notes/small`, `notes/gm`: played from a SoundFont, see
+            `tfgen.data.builders.notes`.
         anything else: a TensorFlow Datasets name, also `name/config`, see
             `tfgen.data.prepared`.
         any of these followed by `@ROWS`, as in `mnist@2000`: that many training rows,
@@ -76,6 +90,8 @@ def load(
         image_size: side in pixels; every image is cut to a centred square and resized
             while loading. Needed where images differ in size; otherwise sizes are the
             business of `tfgen.core.spec.adapter`.
+        frames: of each clip, evenly spaced as far apart as the clip allows. Needed
+            where clips differ in length.
         split: training split of a TensorFlow Datasets name where it is not "train",
             such as "trainA"; slices such as "train[:1000]" work.
         domain: "A" or "B": take trainA or trainB of a set that has both.
@@ -95,8 +111,11 @@ def load(
         )
     if image_size is not None and not 1 <= image_size <= 4096:
         raise BadInput(f"image_size is {image_size}; it must be from 1 to 4096")
+    if frames is not None and not 1 <= frames <= 1024:
+        raise BadInput(f"frames is {frames}; it must be from 1 to 1024")
     full_name, wanted = subset(name)
-    rows = _read(full_name, data_dir, split, domain, image_size, on_corrupt)
+    size = image_size, frames
+    rows = _read(full_name, data_dir, split, domain, size, on_corrupt)
 
     train, held_out = rows.train, None
     count = len(next(iter(train.values())))
@@ -108,7 +127,7 @@ def load(
         train = {key: _pick(array, chosen) for key, array in train.items()}
         count = wanted
     if validation_fraction:
-        label = train.get("label") if use_labels else None
+        label = train.get("label", train.get("pitch")) if use_labels else None
         chosen = stratified_share(validation_fraction, count, label, seed)
         if len(chosen) in (0, count):
             raise BadInput(
@@ -128,7 +147,12 @@ def load(
         return Stream(arrays, spec, batch=batch, seed=seed, flip=flip)
 
     return Data(
-        spec, stream(train, flip), stream(held_out), stream(rows.test), rows.skipped
+        spec,
+        stream(train, flip),
+        stream(held_out),
+        stream(rows.test),
+        rows.skipped,
+        rows.remarks,
     )
 
 
@@ -180,16 +204,25 @@ def mnist_5k() -> Rows:
     return Rows(features, *splits)
 
 
+Size = tuple[int | None, int | None]  # side in pixels, frames
 EMBEDDED: dict[str, Callable[[], Rows]] = {
     "mnist_5k": mnist_5k,
     "gaussian_ring": ring.gaussian_ring,
+    "moving_discs": discs.moving_discs,
+    **shapes.readers(),
+    **{name: functools.partial(synth_notes.read, name) for name in synth_notes.SETS},
 }
-READERS: dict[str, Callable[[str, int | None, str], Rows]] = {
-    "npz": lambda path, size, on_corrupt: npz.read(path, size),
-    "folder": folder.read,
+READERS: dict[str, Callable[[str, Size, str], Rows]] = {
+    "npz": lambda path, size, on_corrupt: npz.read(path, size[0]),
+    "folder": lambda path, size, on_corrupt: folder.read(path, *size, on_corrupt),
 }
 # What users type for the builders of `tfgen.data.builders`.
-BUILT = {"usps": "tfgen_usps", "emoji": "tfgen_emoji"}
+BUILT = {
+    "usps": "tfgen_usps",
+    "emoji": "tfgen_emoji",
+    "notes": "tfgen_notes",
+    "moving_shapes": "tfgen_moving_shapes",
+}
 
 
 def _read(
@@ -197,7 +230,7 @@ def _read(
     data_dir: str | None,
     split: str,
     domain: str | None,
-    image_size: int | None,
+    size: Size,
     on_corrupt: str,
 ) -> Rows:
     """Finds the reader of a name and calls it."""
@@ -206,16 +239,15 @@ def _read(
     if own and split != "train":
         raise BadInput(f"{name} has no split {split!r}; its training split is 'train'")
     if name in EMBEDDED:
-        rows = EMBEDDED[name]()
-        return rows.resized(image_size) if image_size else rows
+        return EMBEDDED[name]().resized(*size)
     if own:
-        return READERS[kind](path, image_size, on_corrupt)
+        return READERS[kind](path, size, on_corrupt)
     from tfgen.data import prepared  # TensorFlow Datasets takes a while to import
 
     names = [*EMBEDDED, *BUILT, *(f"{kind}:PATH" for kind in READERS)]
     base, slash, config = name.partition("/")
     full_name = BUILT.get(base, base) + slash + config
-    return prepared.read(full_name, data_dir, split, domain, image_size, names)
+    return prepared.read(full_name, data_dir, split, domain, *size, names)
 
 
 def _pick(array, rows: np.ndarray):

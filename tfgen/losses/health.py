@@ -54,3 +54,16 @@ def of_samples(real, fake):
         return tf.reduce_mean(tf.abs(rows - tf.roll(rows, 1, axis=0)))
 
     return {"health/diversity": spread(fake) / (spread(real) + 1e-12)}
+
+
+def of_motion(real, fake):
+    """Return the motion of fake clips over that of real ones; `[rows, frames, ...]`.
+
+    motion = mean |frame k + 1 - frame k|; 0 when samples stand still, far above 1 when
+    they flicker.
+    """
+
+    def energy(clips):
+        return tf.reduce_mean(tf.abs(clips[:, 1:] - clips[:, :-1]))
+
+    return {"health/motion": energy(fake) / (energy(real) + 1e-12)}

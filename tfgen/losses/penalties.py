@@ -42,7 +42,15 @@ def r1(network, real):
             that row only.
         real: `[rows, ...]`.
     """
-    return tf.reduce_mean(_squared_norm(_input_gradient(network, real)))
+    return mean_squared_norm(_input_gradient(network, real))
+
+
+def mean_squared_norm(gradient):
+    """Return E ||g||_2^2 of rows g, the norm over all axes of a row.
+
+    `r1` where the gradient is at hand: the network's outputs serve a loss besides.
+    """
+    return tf.reduce_mean(_squared_norm(tf.cast(gradient, tf.float32)))
 
 
 def r2(network, fake):

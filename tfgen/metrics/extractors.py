@@ -78,6 +78,17 @@ class Extractor(abc.ABC):
     def extract_batch(self, images: np.ndarray) -> Extracted:
         """Features and logits of uint8 images `[rows, h, w, c]` of the right shape."""
 
+    @abc.abstractmethod
+    def features_of(self, images):
+        """Features of tensors, by operations that have a gradient.
+
+        Args:
+          images: float32 `[rows, h, w, c]` in bytes' units, 0..255, not rounded.
+
+        Returns:
+          float32 `[rows, d]`.
+        """
+
     def extract(self, images, batch: int | None = None) -> Extracted:
         """Features and logits of uint8 images `[n, h, w, c]`, in one pass.
 
@@ -162,6 +173,10 @@ class PixelExtractor(Extractor):
         """See `Extractor`."""
         return Extracted(_flat(images), None)
 
+    def features_of(self, images):
+        """See `Extractor`."""
+        return _flat_tensor(images)
+
 
 class PCAExtractor(Extractor):
     """Scores on the first N principal components of real training pixels.
@@ -208,6 +223,13 @@ class PCAExtractor(Extractor):
     def extract_batch(self, images):
         """See `Extractor`."""
         return Extracted(self.pca.transform(_flat(images)), None)
+
+    def features_of(self, images):
+        """See `Extractor`."""
+        mean, axes = (
+            part.astype(np.float32) for part in (self.pca.mean_, self.pca.components_)
+        )
+        return (_flat_tensor(images) - mean) @ axes.T
 
 
 class SavedModelExtractor(Extractor):
@@ -278,6 +300,14 @@ class SavedModelExtractor(Extractor):
         features = outputs["features"].numpy()
         return Extracted(features.reshape(len(features), -1), outputs["logits"].numpy())
 
+    def features_of(self, images):
+        """See `Extractor`."""
+        import tensorflow as tf
+
+        adapted = self._adapt({"image": images})["image"]
+        features = self._classify(**{self._argument: adapted})["features"]
+        return tf.reshape(features, [images.shape[0], -1])
+
 
 class KerasExtractor(Extractor):
     """Penultimate features of a Keras application with weights from a local file.
@@ -333,6 +363,17 @@ class KerasExtractor(Extractor):
         outputs = self._network(self._preprocess(fitted), training=False)
         logits = outputs["logits"].numpy() if self.has_logits else None
         return Extracted(outputs["features"].numpy(), logits)
+
+    def features_of(self, images):
+        """See `Extractor`."""
+        import tensorflow as tf
+
+        if images.shape[1:3] != (self._side, self._side):
+            side = [self._side, self._side]
+            images = tf.image.resize(images, side, "bilinear", antialias=True)
+        if images.shape[3] == 1:
+            images = tf.repeat(images, 3, axis=3)
+        return self._network(self._preprocess(images), training=False)["features"]
 
 
 def _application(application, weights):
@@ -394,6 +435,12 @@ def _read(file):
 
 def _flat(images):
     return images.reshape(len(images), -1) / 127.5 - 1.0
+
+
+def _flat_tensor(images):
+    import tensorflow as tf
+
+    return tf.reshape(images, [images.shape[0], -1]) / 127.5 - 1.0
 
 
 def extractor(name: str, real_images) -> Extractor:

@@ -40,6 +40,7 @@ class Generator(keras.Model):
         self.mapping, self.synthesis = mapping, synthesis
         self.copies, self.latent_size = synthesis.inputs[0].shape[1:]
         self.noise_size = synthesis.inputs[1].shape[-1]
+        self.noise_sides = noise_sides(synthesis.output.shape[1])
         self.w_average = self.add_weight(
             shape=[self.latent_size],
             initializer="zeros",
@@ -122,7 +123,7 @@ def synthesis(config, shape):
     Noise `[rows, n]` holds one number a pixel for each 3 x 3 convolution in turn.
     """
     stages, channels = int(math.log2(shape[0])), _channels(config)
-    sides = [4] + [2**stage for stage in range(3, stages + 1) for _ in "ab"]
+    sides = noise_sides(shape[0])
     w = keras.Input([2 * stages - 2, config.latent_size], name="w")
     noise = keras.Input([sum(side**2 for side in sides)], name="noise")
     ends = [sum(side**2 for side in sides[: n + 1]) for n in range(len(sides) - 1)]
@@ -151,6 +152,12 @@ def synthesis(config, shape):
         x = layer(x, first + 1, stage)
         image = Upsample2D(dtype="float32")(image) + to_image(x, first + 2)
     return keras.Model([w, noise], image, name="synthesis")
+
+
+def noise_sides(side):
+    """Return the sides of the noise images of a synthesis, coarse ones first."""
+    stages = range(3, int(math.log2(side)) + 1)
+    return [4] + [2**stage for stage in stages for _ in "ab"]
 
 
 def discriminator(config, shape, classes):
@@ -193,7 +200,9 @@ class Constant(keras.layers.Layer):
     def build(self, shape):
         """Create the array."""
         self.value = self.add_weight(
-            shape=self.shape, initializer=keras.initializers.RandomNormal(0.0, 1.0)
+            shape=self.shape,
+            initializer=keras.initializers.RandomNormal(0.0, 1.0),
+            name="constant",
         )
 
     def call(self, rows):

@@ -1,0 +1,190 @@
+"""Generated notes, and a classifier of pitches, against real notes held out."""
+
+import dataclasses
+
+import numpy as np
+
+from tfgen.core.errors import BadInput
+
+from . import held_out
+
+ROWS = 32  # notes in one pass
+MOST = 2000  # notes of each kind
+SPECTROGRAM = "spectrogram_pitch_accuracy"
+KIND = "saved_model:"
+
+
+def is_measurable(model):
+    """Return whether `model` generates notes."""
+    return "audio" in model.spec.features and hasattr(model, "spectrogram")
+
+
+def accuracy(model, rows):
+    """Return {"accuracy", "cross_entropy": Estimate} of a classifier on real notes."""
+    from tfgen.metrics.classifier import label_agreement
+
+    logits = _by_parts(lambda x: model.classify_notes(x)["logits"], rows["audio"])
+    found = label_agreement(logits, rows["pitch"])
+    return {"accuracy": found.accuracy, "cross_entropy": found.cross_entropy}
+
+
+def measure(model, data, stream, metrics, extractor, num, seed, progress):
+    """Measure what a generator plays.
+
+    As many notes as there are held-out ones, of their pitches, each of its own latent.
+
+    Args:
+        model: Has `prior`, `spectrogram` and a `representation`.
+        data: What it was trained on.
+        stream: The held-out rows.
+        metrics: Names in `tfgen.metrics.notes.METRICS`, and `SPECTROGRAM`: the
+            classifier's accuracy on the generator's own spectrograms.
+        extractor: "saved_model:" and the export folder of a `pitch_classifier`.
+        num: Notes, 0: `MOST` or as many as are held out.
+        seed: Of the latents and of k-means.
+        progress: See `launch.progress`.
+
+    Returns:
+        {number: record}.
+
+    Raises:
+        BadInput: The extractor does not classify pitches, or not these.
+    """
+    from tfgen.metrics import notes
+
+    classifier = Classifier(extractor, model)
+    count = min(num or MOST, MOST, len(stream))
+    test = held_out.arrays(stream, model.spec, count)
+    train = held_out.arrays(data.train, model.spec, MOST)
+    progress.say(f"{count} notes: {', '.join(metrics)}")
+    asked = test["pitch"]
+    pictures, audio = _generated(model, asked, seed)
+    sets = [
+        _note_set(model, classifier, x, pitch)
+        for x, pitch in (
+            (train["audio"], train["pitch"]),
+            (test["audio"], test["pitch"]),
+            (audio, asked),
+        )
+    ]
+    found = notes.note_quality(*sets, metrics, seed)
+    if SPECTROGRAM in metrics:
+        found[SPECTROGRAM] = classifier.accuracy_on(model, pictures, asked)
+    about = {"extractor": extractor, "digest": classifier.digest}
+    return {name: {**number, **about} for name, number in found.items()}
+
+
+class Classifier:
+    """An exported `pitch_classifier`.
+
+    Args:
+        extractor: "saved_model:" and its folder.
+        model: The generator; its notes and pitches must be known to the classifier.
+    """
+
+    def __init__(self, extractor, model):
+        from tfgen.core.spec import adapter
+        from tfgen.export import load
+
+        if not extractor.startswith(KIND):
+            raise BadInput(
+                f"notes are measured by a classifier of pitches, not {extractor}: give "
+                "--extractor=saved_model:PATH of an exported pitch_classifier"
+            )
+        self.exported = load(extractor.removeprefix(KIND))
+        if "classify_notes" not in self.exported.names:
+            raise BadInput(f"{extractor} does not classify notes")
+        self.digest = self.exported.description["fingerprint"]
+        known = self.exported.spec.features["pitch"].classes
+        ours = model.spec.features["pitch"].classes
+        if missing := sorted(set(ours) - set(known), key=int):
+            raise BadInput(
+                f"{extractor} does not know the pitches {', '.join(missing)}"
+            )
+        self.classes = np.array([known.index(name) for name in ours])
+
+        def sound(spec):
+            return spec.replace(features={"audio": spec.audio})
+
+        self._adapt, _ = adapter(sound(model.spec), sound(self.exported.spec))
+
+    def __call__(self, audio):
+        """Return (features, logits) of sound `[n, samples]` as the model makes it."""
+        parts = []
+        for first in range(0, len(audio), ROWS):
+            part = self._adapt({"audio": audio[first : first + ROWS]})["audio"]
+            parts.append(self.exported.classify_notes(np.asarray(part)))
+        return tuple(
+            np.concatenate([part[name] for part in parts])
+            for name in ("features", "logits")
+        )
+
+    def accuracy_on(self, model, pictures, pitch):
+        """Return the record of the accuracy on spectrograms of the same kind.
+
+        Raises:
+            BadInput: The classifier reads others than the generator makes.
+        """
+        from tfgen.metrics.classifier import label_agreement
+
+        config, ours = self.exported.description["config"], model.representation
+        theirs = tuple(config[name] for name in ("kind", "frames", "bins"))
+        same = theirs == (ours.kind, ours.frames, ours.bins)
+        if not same or ours.mel_mode != "official":
+            raise BadInput(
+                f"{SPECTROGRAM}: the classifier reads {' '.join(map(str, theirs))}, "
+                f"the generator makes {ours.kind} {ours.frames} {ours.bins}"
+            )
+        starts = range(0, len(pictures), ROWS)
+        parts = [pictures[first : first + ROWS] for first in starts]
+        logits = [self.exported.classify_spectrograms(part)["logits"] for part in parts]
+        agreement = label_agreement(np.concatenate(logits), self.classes[pitch])
+        value, error = agreement.accuracy
+        return {"value": value, "error": error, "n_real": 0, "n_fake": len(pitch)}
+
+
+def _generated(model, pitch, seed):
+    """Return spectrograms and sound of class numbers `[n]`, by parts."""
+    import tensorflow as tf
+
+    names = model.spec.features["pitch"].classes
+    numbers = np.array([int(name) for name in names], "int64")[pitch]
+
+    @tf.function(autograph=False)
+    def play(first, numbers):
+        z = model.prior(tf.shape(numbers)[0], seed, first)
+        pictures = model.spectrogram(z, numbers)
+        audio = model.representation.inverse(pictures)
+        return pictures, tf.clip_by_value(audio, -1.0, 1.0)
+
+    starts = range(0, len(numbers), ROWS)
+    parts = [play(tf.constant(i), tf.constant(numbers[i : i + ROWS])) for i in starts]
+    return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+
+
+def _note_set(model, classifier, audio, pitch):
+    from tfgen.metrics.notes import NoteSet, places_of
+
+    linear = dataclasses.replace(model.representation, kind="if", scaling=None)
+    frames, bins, _ = linear.shape
+    places = places_of(frames * bins)
+
+    def spectra(x):
+        import tensorflow as tf
+
+        flat = tf.reshape(linear.forward(x)[..., 0], [-1, frames * bins])
+        return tf.gather(flat, places, axis=1)
+
+    features, logits = classifier(audio)
+    return NoteSet(
+        classifier.classes[pitch], features, logits, _by_parts(spectra, audio)
+    )
+
+
+def _by_parts(function, rows):
+    import tensorflow as tf
+
+    graph = tf.function(function, autograph=False)
+    starts = range(0, len(rows), ROWS)
+    parts = [graph(tf.constant(rows[i : i + ROWS])).numpy() for i in starts]
+    return np.concatenate(parts)

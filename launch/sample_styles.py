@@ -1,0 +1,207 @@
+"""Pictures of a generator whose layers take styles, copies of w: StyleGAN2.
+
+A mode is a function of (source, flags) that returns a function writing to a path, the
+number of images, and what else to report.
+"""
+
+import pathlib
+
+import numpy as np
+
+from tfgen.core.errors import BadInput
+
+from . import held_out, latents
+
+ROWS = 64  # images in one pass
+CENTRE = 10_000  # latents that the mean of w is taken of
+STOPS = 4  # latents on a walk
+FITTED = 10_000  # training images that an extractor is fitted to
+FEW = {"mix": 6, "walk": 16, "project": 8}  # images, where --num does not say
+
+
+def truncation(source, flags):
+    """A row a latent: psi from 0, the mean of w, to --truncation."""
+    z, label = _latents(source, flags, "sample", flags.num)
+    shares = np.linspace(0.0, flags.truncation, flags.columns, dtype="float32")
+    columns = [_generate(source, z, psi, label) for psi in shares]
+    return _picture(source, _in_rows(columns), flags.columns)
+
+
+def mix(source, flags):
+    """Above --num images, to the left as many; within, their mixtures.
+
+    A mixture has the first --crossover copies of w, which say what is coarse, of the
+    image to its left, and all others of the image above it.
+    """
+    num = _num(flags)
+    w = _mapped(source, flags, *_latents(source, flags, "sample", 2 * num))
+    copies = w.shape[1]
+    crossover = copies // 2 if flags.crossover is None else flags.crossover
+    if not 0 <= crossover <= copies:
+        raise BadInput(f"--crossover={crossover}; valid: 0 to {copies}")
+    left, above = w[:num], w[num:]
+    table = np.tile(above, [num, 1, 1])
+    table[:, :crossover] = np.repeat(left[:, :crossover], num, axis=0)
+    images = _synthesize(source, np.concatenate([w, table]))
+    left, above = images[:num], images[num : 2 * num]
+    blank = np.full_like(images[:1], source.spec.image.low)
+    rows = [blank, above]
+    for image, row in zip(left, np.split(images[2 * num :], num), strict=True):
+        rows += [image[None], row]
+    return _picture(source, np.concatenate(rows), num + 1, crossover=crossover)
+
+
+def walk(source, flags):
+    """--num walks at a time through `STOPS` latents and back to the first, a film.
+
+    Between two stops lie --columns pictures, along great circles in z.
+    """
+    from tfgen.callbacks.pictures import grid
+    from tfgen.core.spec import to_uint8
+
+    num, columns = _num(flags), flags.columns
+    z, label = _latents(source, flags, "walk", STOPS * num)
+    stops = z.reshape([STOPS, 1, num, -1])
+    share = np.arange(columns, dtype="float32").reshape([1, -1, 1, 1]) / columns
+    path = latents.spherical(stops, np.roll(stops, -1, axis=0), share)
+    label = [np.tile(rows[:num], STOPS * columns) for rows in label]
+    w = _mapped(source, flags, path.reshape([-1, z.shape[1]]), label)
+    images = to_uint8(_synthesize(source, w), source.spec.image)
+    pictures = [grid(each) for each in np.split(images, STOPS * columns)]
+    return lambda path: write_film(path, pictures), len(images), {}
+
+
+def project(source, flags):
+    """A row an image: it, and what its projection into w makes.
+
+    Beside the picture, an .npz file of the same name keeps w and the noise.
+    """
+    from tfgen.core.spec import to_uint8
+    from tfgen.metrics import extractor
+    from tfgen.workdir import Workdir
+
+    from . import projection
+    from .progress import Progress
+
+    if source.model is None:
+        raise BadInput("--mode=project needs --workdir: an export's noise is fixed")
+    run = Workdir(flags.workdir).require_config()
+    stream = held_out.load(run, flags.data_dir).train
+    train = held_out.arrays(stream, source.spec, FITTED)["image"]
+    network = extractor(flags.extractor, to_uint8(train, source.spec.image))
+    rows, progress = source.rows(_num(flags)), Progress()
+    progress.start("projection")
+    found = projection.project(
+        source.model,
+        rows["image"],
+        network,
+        flags.projection_steps,
+        flags.seed,
+        rows["label"] if source.takes_label else None,
+        progress,
+    )
+    pairs = _in_rows([rows["image"], found.pop("images")])
+    report = {"distance": float(found["distance"].mean()), **network.describe()}
+    draw, count, report = _picture(source, pairs, 2, **report)
+    out = flags.out or Workdir(flags.workdir).samples / "project"
+
+    def write(path):
+        draw(path)
+        np.savez(pathlib.Path(out).with_suffix(".npz"), **found)
+
+    return write, count, report
+
+
+MODES = {"truncation": truncation, "mix": mix, "walk": walk, "project": project}
+
+
+def grid(source, flags):
+    """Return images of --label, those of the latents that `sample` draws."""
+    z, label = _latents(source, flags, "sample", flags.num)
+    return _generate(source, z, flags.truncation, label)
+
+
+def write_film(path, pictures, rate=20):
+    """Write uint8 pictures `[h, w, c]`, `rate` a second, as .gif or .mp4.
+
+    Raises:
+        BadInput: MP4 without imageio and its ffmpeg.
+    """
+    if path.suffix.lower() == ".gif":
+        from tfgen.callbacks.clips import write_gif
+
+        write_gif(path, pictures, rate)
+        return
+    try:
+        import imageio.v3
+        import imageio_ffmpeg  # noqa: F401
+    except ImportError:
+        raise BadInput(
+            "an .mp4 file needs imageio[ffmpeg] (pip install tfgen[video]); give a "
+            ".gif file"
+        ) from None
+    frames = np.stack(pictures)
+    even = [side // 2 * 2 for side in frames.shape[1:3]]  # the codec wants it
+    frames = np.broadcast_to(frames, [*frames.shape[:3], 3])[:, : even[0], : even[1]]
+    imageio.v3.imwrite(path, frames, fps=rate, plugin="FFMPEG", macro_block_size=1)
+
+
+def _num(flags):
+    return flags.num if flags["num"].present else FEW[flags.mode]
+
+
+def _picture(source, images, columns, **report):
+    """Return what a mode does, of images `[n, h, w, c]`."""
+    from tfgen.callbacks.pictures import grid, write_png
+    from tfgen.core.spec import to_uint8
+
+    picture = grid(to_uint8(images, source.spec.image), columns)
+    return lambda path: write_png(path, picture), len(images), report
+
+
+def _latents(source, flags, purpose, num):
+    """Return latents `[num, size]`, and in a list their classes if there are any."""
+    from tfgen.core import noise
+
+    size = source.signatures["map"]["inputs"]["z"]["shape"][1:]
+    z = noise.normal(flags.seed, 0, purpose, num, size).numpy()
+    if not source.takes_label:
+        return z, []
+    label = np.arange(num) % source.spec.num_classes
+    if flags.label is not None:
+        label[:] = flags.label
+    return z, [label.astype("int64")]
+
+
+def _generate(source, z, psi, label):
+    return _by_parts(
+        lambda rows, *label: source.images("generate", rows, psi, *label), z, *label
+    )
+
+
+def _mapped(source, flags, z, label):
+    """Return w of latents, drawn to the mean of w by --truncation."""
+    w = _by_parts(lambda *rows: source.images("map", *rows), z, *label)
+    if flags.truncation == 1.0:
+        return w
+    # The mean that the model keeps is in no signature.
+    many = _latents(source, flags, "centre", CENTRE)
+    many = _by_parts(lambda *rows: source.images("map", *rows), many[0], *many[1])
+    centre = many.mean(axis=0, dtype=np.float64).astype("float32")
+    return centre + np.float32(flags.truncation) * (w - centre)
+
+
+def _synthesize(source, w):
+    return _by_parts(lambda rows: source.images("synthesize", rows), w)
+
+
+def _by_parts(function, *arrays):
+    """Return `function` of arrays of as many rows, called on `ROWS` at a time."""
+    starts = range(0, len(arrays[0]), ROWS)
+    parts = [[array[i : i + ROWS] for array in arrays] for i in starts]
+    return np.concatenate([function(*part) for part in parts])
+
+
+def _in_rows(columns):
+    """Return columns of images, each `[n, ...]`, as one batch, row by row."""
+    return np.stack(columns, axis=1).reshape([-1, *columns[0].shape[1:]])

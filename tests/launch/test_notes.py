@@ -1,0 +1,261 @@
+"""A generator of notes: sound of each mode of launch.sample, metrics, a training."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import wavfile
+
+import tfgen
+from launch import midi
+from tests.launch.made_runs import make_run
+from tests.synthetic import notes
+from tfgen.data import wav
+
+RATE, PITCHES = 16000, range(84, 96)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """`folder:PATH` of 96 WAV files of 64 samples, an octave, one of another rate."""
+    path = tmp_path_factory.mktemp("wav")
+    arrays = notes(rows=96).arrays
+    rows = zip(np.asarray(arrays["audio"]), arrays["pitch"], strict=True)
+    for number, (audio, pitch) in enumerate(rows):
+        name = f"tone_{84 + pitch:03d}_{number}.wav"
+        if number:
+            wavfile.write(path / name, RATE, audio)
+        else:
+            wavfile.write(path / name, 2 * RATE, np.repeat(audio, 2))
+    return f"folder:{path}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, folder):
+    data = tfgen.data.load(folder, batch=16, validation_fraction=0.25)
+    path = tmp_path_factory.mktemp("runs") / "gansynth"
+    return make_run(path, "gansynth_flat", data, folder, validation=0.25)
+
+
+def sample(launcher, *flags):
+    return launcher.run(*flags, module="launch.sample")
+
+
+def heard(path):
+    rate, samples = wavfile.read(path)
+    assert rate == RATE
+    return samples / 32767
+
+
+def wavs(answer):
+    """{name: sound} of what a command wrote."""
+    from pathlib import Path
+
+    return {path.name: heard(path) for path in sorted(Path(answer["notes"]).iterdir())}
+
+
+def test_notes_of_a_run(run, launcher, tmp_path):
+    path, model = run
+    ended = sample(launcher, f"--workdir={path}", "--num=5", "--seed=7")
+    assert ended.code == 0, ended.stderr
+    found = wavs(ended.json)
+    assert list(found)[1] == "pitch_085_001.wav"
+    wanted = np.asarray(model.sample(5, seed=7))
+    np.testing.assert_allclose(list(found.values()), wanted, atol=2e-4)
+    with Image.open(ended.json["out"]) as picture:
+        assert picture.mode == "RGB"
+    # What was written can be read as data.
+    data = tfgen.data.load(f"folder:{ended.json['notes']}", batch=2)
+    assert data.spec.features["pitch"].classes == ("84", "85", "86", "87", "88")
+
+
+@pytest.mark.slow
+def test_notes_of_an_export(run, launcher, tmp_path):
+    _, model = run
+    tfgen.export(model, tmp_path / "export")
+    out = f"--out={tmp_path}/notes.png"
+    flags = [f"--saved_model={tmp_path}/export", "--num=5", "--seed=7", out]
+    found = wavs(sample(launcher, *flags).json)
+    wanted = np.asarray(model.sample(5, seed=7))
+    np.testing.assert_allclose(list(found.values()), wanted, atol=2e-4)
+
+
+def test_a_row_a_pitch(run, launcher, tmp_path):
+    path, model = run
+    out = f"--out={tmp_path}/some.png"
+    ended = sample(launcher, f"--workdir={path}", "--pitch=90,84", "--num=2", out)
+    assert ended.code == 0, ended.stderr
+    found = wavs(ended.json)
+    assert sorted(found) == [
+        *("pitch_084_002.wav", "pitch_084_003.wav"),
+        *("pitch_090_000.wav", "pitch_090_001.wav"),
+    ]
+    z = model.prior(2, seed=0)
+    wanted = np.asarray(model.render(z, np.array([84, 84])))
+    np.testing.assert_allclose(
+        [found["pitch_084_002.wav"], found["pitch_084_003.wav"]], wanted, atol=2e-4
+    )
+
+
+def test_interpolation_joins_notes(run, launcher, tmp_path):
+    path, model = run
+    out = f"--out={tmp_path}/between.png"
+    flags = ["--mode=interpolate", "--num=1", "--columns=3", "--pitch=85", out]
+    ended = sample(launcher, f"--workdir={path}", *flags)
+    assert ended.code == 0, ended.stderr
+    first, middle, last = wavs(ended.json).values()
+    ends = np.asarray(model.render(model.prior(2, seed=0), np.array([85, 85])))
+    np.testing.assert_allclose([first, last], ends, atol=2e-4)
+    assert np.abs(middle - first).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--pitch=60"], "--pitch=60: gansynth_flat plays the MIDI numbers 84 to 95"),
+        (["--pitch=C4"], "--pitch=C4: gansynth_flat plays the MIDI numbers 84 to 95"),
+        (["--mode=midi"], "--mode=midi needs --midi"),
+        (["--midi=/nowhere.mid"], "/nowhere.mid"),
+        (["--mode=manifold"], "valid: grid, interpolate, midi"),
+        (["--num=2000"], "more than 1000 notes at a time"),
+    ],
+)
+def test_refusals_of_sampling(run, launcher, flags, message):
+    ended = sample(launcher, f"--workdir={run[0]}", *flags)
+    assert ended.code in (1, 2)
+    (line,) = ended.errors
+    assert message in line
+
+
+def test_evaluation(run, launcher, folder, tmp_path):
+    path, model = run
+    data = tfgen.data.load(folder, batch=16)
+    hparams = {"kind": "if", "frames": 8, "bins": 16}
+    _, classifier = make_run(
+        tmp_path / "classifier", "pitch_classifier", data, folder, hparams=hparams
+    )
+    tfgen.export(classifier, tmp_path / "export")
+    extractor = f"--extractor=saved_model:{tmp_path}/export"
+    names = "pitch_accuracy,spectrogram_pitch_accuracy,pitch_entropy,frechet,ndb"
+    ended = launcher.run(
+        f"--workdir={path}",
+        extractor,
+        f"--metrics={names},classifier_score",
+        module="launch.evaluate",
+    )
+    assert ended.code == 0, ended.stderr
+    found = ended.json["metrics"]
+    assert 0 <= found["pitch_accuracy"] <= 1
+    # The network sees the generator's spectrograms, and those of its sound, which
+    # are others: an untrained generator's do not overlap consistently.
+    assert 0 <= found["spectrogram_pitch_accuracy"] <= 1
+    assert 0 < found["pitch_entropy"] <= np.log(12) + 1e-6
+    content = json.loads((path / "evaluation.json").read_text())
+    record = {r["metric"]: r for r in content}["ndb"]
+    assert (record["count"], record["n_real"], record["cells"]) == (24, 72, 7)
+    assert record["floor"] is not None and record["weights"] == "moving average"
+
+    ended = launcher.run(f"--workdir={path}", module="launch.evaluate")
+    assert ended.code == 2
+    assert "saved_model:PATH of an exported pitch_classifier" in ended.errors[0]
+
+
+def test_classifier_of_pitches(launcher, folder, tmp_path):
+    data = tfgen.data.load(folder, batch=16, validation_fraction=0.25)
+    path, model = make_run(
+        tmp_path / "run", "pitch_classifier", data, folder, validation=0.25
+    )
+    found = launcher.run(f"--workdir={path}", module="launch.evaluate").json["metrics"]
+    rows = data.validation.arrays
+    audio = np.float32(rows["audio"]) / 32768
+    wanted = np.mean(model.classify_notes(audio)["pitch"] == rows["pitch"])
+    assert found["accuracy"] == pytest.approx(wanted)
+    assert set(found) == {"accuracy", "cross_entropy"}
+
+
+def test_a_training_leaves_sound(launcher, folder, tmp_path, events):
+    ended = launcher.run(
+        "--model=gansynth_flat",
+        "--preset=tiny",
+        f"--dataset={folder}",
+        "--batch=8",
+        "--steps=2",
+        "--sample_every=2",
+        f"--workdir={tmp_path}/run",
+    )
+    assert ended.code == 0, ended.stderr
+    said = "1 of 96 WAV files resampled from 32000 to 16000 Hz"
+    assert said in ended.stderr
+    samples = tmp_path / "run" / "samples"
+    assert len(heard(samples / "step_000000002.wav")) == 16 * 64
+    assert {"samples", "notes"} <= set(events(tmp_path / "run"))
+
+
+# MIDI -------------------------------------------------------------------------------
+
+
+def test_pitches_are_moved_by_octaves():
+    assert midi.moved([60, 62, 84, 90], range(84, 96)).tolist() == [84, 86, 84, 90]
+    # Without the octave, the nearest.
+    assert midi.moved([61, 50], [60, 72]).tolist() == [60, 60]
+
+
+def test_timbres_start_at_their_latents():
+    stops = np.random.default_rng(0).normal(size=[4, 8]).astype("float32")
+    z = midi.timbres(np.array([0.0, 2.5, 5.0, 12.0]), lambda num: stops[:num])
+    np.testing.assert_allclose(z[[0, 2]], stops[:2], atol=1e-6)
+    assert np.abs(z[1] - stops[0]).max() > 0.1
+
+
+def test_a_song_is_the_sum_of_its_notes():
+    onset, length = np.array([0.0, 1.0]), np.array([0.5, 9.0])
+    pitch, velocity = np.array([60, 62]), np.array([127, 64])
+    sound = np.full([2, 4 * RATE], 0.25)
+    z = np.zeros([2, 3])
+    song = midi.render((onset, length, pitch, velocity), z, lambda z, p: sound, RATE)
+    time = np.arange(len(song)) / RATE
+
+    def level(second):
+        return song[np.abs(time - second).argmin()]
+
+    assert np.abs(song).max() == pytest.approx(0.5)
+    assert level(0.3) == pytest.approx(0.5)
+    assert level(0.005) == pytest.approx(0.25, rel=0.01)  # half of the attack
+    assert level(0.65) == pytest.approx(0.25, rel=0.01)  # half of the release
+    assert level(0.9) == 0
+    assert level(2.0) == pytest.approx(0.5 * 64 / 127)
+    assert level(3.9) == pytest.approx(0.5 * 64 / 127)  # held for 3 s
+    assert len(song) == pytest.approx(4.3 * RATE, abs=3)
+
+
+def test_a_midi_file_is_played(run, launcher, tmp_path):
+    pretty_midi = pytest.importorskip("pretty_midi")
+    song = pretty_midi.PrettyMIDI()
+    piano, drums = (pretty_midi.Instrument(0, is_drum=drum) for drum in (False, True))
+    piano.notes = [
+        pretty_midi.Note(velocity=100, pitch=60, start=0.5, end=0.7),
+        pretty_midi.Note(velocity=80, pitch=86, start=0.0, end=0.4),
+    ]
+    drums.notes = [pretty_midi.Note(velocity=100, pitch=40, start=0.0, end=1.0)]
+    song.instruments += [piano, drums]
+    song.write(str(tmp_path / "song.mid"))
+    onset, _, pitch, velocity = midi.read(tmp_path / "song.mid")
+    np.testing.assert_allclose(onset, [0.0, 0.5], atol=1e-2)
+    assert (pitch.tolist(), velocity.tolist()) == ([86, 60], [80, 100])
+    out = f"--out={tmp_path}/song.wav"
+    flags = [f"--workdir={run[0]}", f"--midi={tmp_path}/song.mid"]
+    ended = sample(launcher, *flags, out)
+    assert ended.code == 0, ended.stderr
+    assert "1 of 2 notes lie outside the model's pitches, 84 to 95" in ended.stderr
+    assert ended.json["moved"] == 1
+    sound = heard(tmp_path / "song.wav")
+    assert np.abs(sound).max() == pytest.approx(0.5, abs=1e-3)
+    (tmp_path / "none.mid").write_text("nothing")
+    ended = sample(launcher, flags[0], f"--midi={tmp_path}/none.mid", out)
+    assert ended.code == 2 and "none.mid is not a MIDI file" in ended.errors[0]
+
+
+def test_pcm_round_trip():
+    audio = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    assert wav.to_pcm16(audio).tolist() == [-32768, -16384, 0, 16384, 32767]

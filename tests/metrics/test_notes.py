@@ -1,0 +1,61 @@
+"""Metrics of notes on sets whose answers are known."""
+
+import numpy as np
+import pytest
+
+from tfgen.metrics import notes
+from tfgen.metrics.notes import NoteSet
+
+PITCHES = 4
+
+
+def made(rows, seed, accuracy=1.0, shift=0.0):
+    """Notes in four clusters; `accuracy` of them are classified as their pitch."""
+    random = np.random.default_rng(seed)
+    pitch = np.arange(rows) % PITCHES
+    heard = np.where(random.uniform(size=rows) < accuracy, pitch, (pitch + 1) % PITCHES)
+    logits = 20.0 * np.eye(PITCHES)[heard]
+    features = np.eye(PITCHES)[heard] + random.normal(0, 0.1, [rows, PITCHES]) + shift
+    spectra = 3 * random.normal(size=[rows, 30]) + shift
+    return NoteSet(pitch, features, logits, spectra)
+
+
+def test_entropy():
+    logits = np.log([[0.5, 0.5], [0.25, 0.75]])
+    wanted = [np.log(2), -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))]
+    value, error = notes.pitch_entropy(logits)
+    assert value == pytest.approx(np.mean(wanted))
+    assert error == pytest.approx(np.std(wanted, ddof=1) / np.sqrt(2))
+    sure, _ = notes.pitch_entropy(1e4 * np.eye(3))
+    assert sure == pytest.approx(0, abs=1e-12)
+
+
+def test_quality_of_good_and_bad_notes():
+    train, test = made(1000, 0), made(400, 1)
+    good = notes.note_quality(train, test, made(400, 2))
+    assert good["pitch_accuracy"]["value"] == 1.0
+    assert good["classifier_score"]["value"] == pytest.approx(PITCHES, abs=0.1)
+    # At 5 % a cell, 50 cells: 2.5 by chance, with a deviation of 1.5.
+    assert good["ndb"]["value"] < 9 and good["ndb"]["cells"] == 50
+    assert good["frechet_distance"]["value"] < 0.01
+    bad = notes.note_quality(train, test, made(400, 2, accuracy=0.6, shift=1.0))
+    assert bad["pitch_accuracy"]["value"] == pytest.approx(0.6, abs=0.08)
+    # Four features, each shifted by 1.
+    assert bad["frechet_distance"]["value"] == pytest.approx(4, abs=0.1)
+    assert bad["ndb"]["value"] > 15
+    for name, number in bad.items():
+        assert number["floor"] == good[name]["floor"], name
+        assert number["n_fake"] == 400
+    assert bad["pitch_accuracy"]["floor"] == 1.0
+
+
+def test_only_what_was_asked():
+    found = notes.note_quality(made(50, 0), made(20, 1), made(20, 2), ["ndb"])
+    assert set(found) == {"ndb", "ndb_divergence"}
+    assert found["ndb"]["cells"] == 5
+
+
+def test_places():
+    assert notes.places_of(10).tolist() == list(range(10))
+    some = notes.places_of(10_000)
+    assert len(set(some)) == notes.PLACES and (np.diff(some) > 0).all()

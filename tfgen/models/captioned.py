@@ -1,0 +1,93 @@
+"""What models of clips with sentences share: data, other sentences, sampling."""
+
+import tensorflow as tf
+
+from tfgen.core.errors import BadInput
+from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
+from tfgen.layers import tokens as words
+
+
+class Captioned(GenerativeModel):
+    """Base: a model of clips given sentences.
+
+    A subclass has `generate(tokens, seed, first)`.
+
+    Args:
+        config: Its Config.
+        spec: As `clips_with_sentences` returns it.
+        **networks: By name.
+    """
+
+    reports_health = True
+
+    def __init__(self, config, spec, **networks):
+        super().__init__(config, spec, **networks)
+        sentences, tokens = spec.features["sentence"].classes, spec.features["tokens"]
+        self.sentences = words.encode(
+            sentences, tokens.classes, tokens.shape[0], strict=False
+        )
+
+    def other_sentences(self, purpose, sentence):
+        """Return tokens of a training sentence other than each row's own.
+
+        Drawn uniformly from the distinct sentences by the noise of this step.
+
+        Args:
+            purpose: Of the draw.
+            sentence: Numbers of the rows' sentences `[rows]`; -1: of none.
+        """
+        drawn = self.noise(purpose, sentence.shape[0], [], kind="uniform")
+        others = len(self.sentences) - 1
+        shift = 1 + tf.minimum(tf.cast(drawn * others, tf.int64), others - 1)
+        return tf.gather(self.sentences, (sentence + shift) % len(self.sentences))
+
+    def sample(self, num, seed=0, first=0):
+        """Return `num` clips in [-1, 1], of the training sentences in turn.
+
+        Row i is a function of (seed, first + i).
+        """
+        turn = (tf.range(num) + first) % len(self.sentences)
+        return self.generate(tf.gather(self.sentences, turn), seed, first)
+
+    def generate_text(self, text, seed=0):
+        """Return a clip of each sentence, a string tensor `[rows]`.
+
+        Unknown words are read as such: check sentences with `tokens.encode` first.
+        """
+        feature = self.spec.features["tokens"]
+        return self.generate(
+            words.lookup(text, feature.classes, feature.shape[0]), seed
+        )
+
+    def endpoints(self):
+        """Return sample(num, seed) and generate(text, seed)."""
+        text = tf.TensorSpec([None], tf.string, name="text")
+        return {
+            "sample": (self.sample, SAMPLE_ARGUMENTS),
+            "generate": (self.generate_text, [text, SAMPLE_ARGUMENTS[1]]),
+        }
+
+
+def clips_with_sentences(spec, user, size=0, frames=0):
+    """Return what a model of captioned clips in [-1, 1] wants of data.
+
+    Args:
+        spec: `DataSpec` of the data.
+        user: Name of the model.
+        size: Side of its square frames in pixels, 0 = those of the data.
+        frames: Of a clip, 0 = those of the data.
+
+    Raises:
+        BadInput: The data have no clips with sentences, fewer than two distinct
+            sentences, or more than a description lists.
+    """
+    wanted = spec.for_videos(
+        user, low=-1.0, high=1.0, size=size, frames=frames, also=["tokens", "sentence"]
+    )
+    sentences = wanted.features["sentence"].classes
+    if len(sentences) < 2:
+        raise BadInput(
+            f"{user} needs clips of two sentences or more, listed with the data; "
+            f"{spec.name!r} lists {len(sentences)}"
+        )
+    return wanted

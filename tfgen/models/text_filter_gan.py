@@ -1,0 +1,334 @@
+"""Text-filter GAN: clips from sentences (Balaji, Min, Bai, Chellappa, Graf 2019).
+
+A generator makes frames from noise, a sentence t and a GRU's code of each frame; one
+discriminator judges frames, one the clip. Each convolves its own features, at two
+depths, with filters that a network reads off the sentence. With a real clip v, its
+sentence t, another sentence t' and a made clip G(t), each discriminator minimises
+
+    BCE(D(v, t), 1) + (BCE(D(v, t'), 0) + BCE(D(G(t), t), 0)) / 2
+        + w E ||grad_v D(v, t)||^2                        w = 10, without a half
+
+and the generator BCE(D_frame(G(t), t), 1) + BCE(D_clip(G(t), t), 1). The penalty on
+frames is of the sum of a clip's logits, by the whole clip. Sampling is by the moving
+average of the generator.
+
+The text encoder has two branches that share nothing: what a frame shows (content), read
+by the frame discriminator, and how it moves. Each is trained by the discriminator that
+reads it, with an optimizer of its own; the generator's update leaves both alone.
+
+`text_concat_gan` is the control without filters: discriminators read the sentence's
+vector at the end only. `text_filter_gan_matched` never sees a wrong pair.
+
+Departures: frozen random word vectors stand for GloVe's; weights start as is Keras'
+habit. t' is another sentence, never the same one. Every term is a mean over rows, so N
+replicas of B rows equal one device with N * B rows.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfgen.core import noise
+from tfgen.core.config import Config, option
+from tfgen.losses import adversarial, health, penalties
+from tfgen.models.captioned import Captioned, clips_with_sentences
+from tfgen.networks import filtered, text
+
+DEQUANTISATION = 1 / 128  # width of the uniform noise on real pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFilterGANConfig(Config):
+    """The defaults are those of the published Moving Shapes experiment."""
+
+    image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
+    latent_size: int = option(256, "of each noise, and of the GRU", at_least=1)
+    channels: int = option(32, "feature maps at full size", at_least=1)
+    filters: int = option(32, "into and out of a bank of filters, even", at_least=2)
+    judge_patch: int = option(
+        1, "side of the squares the discriminators see as pixels", at_least=1, at_most=2
+    )
+    judge_size: int = option(128, "what each stage of a judge ends in", at_least=1)
+    word_size: int = option(300, "of a word's vector", at_least=1)
+    text_channels: int = option(512, "of the convolutions over words", at_least=1)
+    text_size: int = option(256, "of a sentence's vector, each branch", at_least=1)
+    r1_weight: float = option(10.0, "of E ||grad D(real)||^2", at_least=0)
+    learning_rate: float = option(1e-4, "Adam, all networks", above=0)
+    beta_2: float = option(0.99, "Adam; beta_1 is 0", at_least=0, at_most=1)
+    average_decay: float = option(
+        0.999, "of the generator's moving average a step", at_least=0, at_most=1
+    )
+
+
+class TextFilterGAN(Captioned):
+    """One step: frame discriminator, clip discriminator, generator.
+
+    Args:
+        config: `TextFilterGANConfig`.
+        spec: `video` `[frames, size, size, c]` in [-1, 1], `tokens`, `sentence`.
+        generator: see `filtered.generator`.
+        frame_judge: `text.Judge` of frames.
+        clip_judge: `text.Judge` of clips.
+        content_encoder: tokens -> [*filters, y_content].
+        motion_encoder: tokens -> [*filters, y_motion].
+    """
+
+    Config = TextFilterGANConfig
+    FILTERED = True
+    PRESETS = {
+        "paper": {},
+        "small": {
+            "latent_size": 64,
+            "channels": 8,
+            "filters": 8,
+            "judge_patch": 2,
+            "judge_size": 64,
+            "word_size": 64,
+            "text_channels": 64,
+            "text_size": 64,
+            "learning_rate": 1e-3,
+            "average_decay": 0.99,
+        },
+        "tiny": {
+            "image_size": 16,
+            "latent_size": 4,
+            "channels": 2,
+            "filters": 2,
+            "judge_size": 4,
+            "word_size": 8,
+            "text_channels": 8,
+            "text_size": 4,
+            "learning_rate": 1e-3,
+            "average_decay": 0.9,
+        },
+    }
+
+    def __init__(
+        self,
+        config,
+        spec,
+        generator,
+        frame_judge,
+        clip_judge,
+        content_encoder,
+        motion_encoder,
+    ):
+        super().__init__(
+            config,
+            spec,
+            generator=generator,
+            frame_discriminator=frame_judge.network,
+            clip_discriminator=clip_judge.network,
+            content_encoder=content_encoder,
+            motion_encoder=motion_encoder,
+        )
+        self._judges = {"frame": frame_judge, "clip": clip_judge}
+
+    @classmethod
+    def create(cls, config, spec):
+        """Build all networks for the clips and sentences of `spec`."""
+        spec = clips_with_sentences(spec, "text_filter_gan", config.image_size)
+        shape, tokens = spec.video.shape, spec.features["tokens"]
+        kernels = ((1, 5, 5), (3, 5, 5)) if cls.FILTERED else ((), ())
+        encoders = [
+            text.branch(config, tokens, kernel, name=name)
+            for kernel, name in zip(kernels, ("content", "motion"), strict=True)
+        ]
+        model = cls(
+            config,
+            spec,
+            filtered.generator(config, shape),
+            filtered.frame_judge(config, shape, filtered=cls.FILTERED),
+            filtered.clip_judge(config, shape, filtered=cls.FILTERED),
+            *encoders,
+        )
+        twin = filtered.generator(config, shape)
+        model.average("generator", twin, config.average_decay)
+        return model
+
+    def default_optimizers(self):
+        """Adam without momentum, one a network."""
+        config = self.config
+        return {
+            f"{name}_optimizer": keras.optimizers.Adam(
+                config.learning_rate, beta_1=0.0, beta_2=config.beta_2, epsilon=1e-8
+            )
+            for name in self._network_names
+        }
+
+    def train_step(self, batch):
+        """Each discriminator with its branch of the text, then the generator."""
+        tokens, rows = batch["tokens"], batch["tokens"].shape[0]
+        reports = {}
+        for kind, loss, judge, encoder, optimizers in (
+            (
+                "frame",
+                self.frame_loss,
+                self.frame_discriminator,
+                self.content_encoder,
+                (self.frame_discriminator_optimizer, self.content_encoder_optimizer),
+            ),
+            (
+                "clip",
+                self.clip_loss,
+                self.clip_discriminator,
+                self.motion_encoder,
+                (self.clip_discriminator_optimizer, self.motion_encoder_optimizer),
+            ),
+        ):
+            (_, judged), gradients = self.gradients(
+                loss,
+                (judge, encoder),
+                self.dequantised(batch["video"], kind),
+                tokens,
+                self.other_sentences(f"{kind}/other", batch["sentence"]),
+                *self.latents(kind, rows),
+            )
+            count = len(judge.trainable_variables)
+            self.apply(optimizers[0], judge, gradients[:count])
+            self.apply(optimizers[1], encoder, gradients[count:])
+            reports |= judged
+        generator = self.descend(
+            self.generator_loss,
+            self.generator,
+            self.generator_optimizer,
+            tokens,
+            *self.latents("generator", rows),
+        )
+        return self.track(**reports, generator_loss=generator)
+
+    def dequantised(self, clips, purpose):
+        """Return real clips with uniform noise on each pixel."""
+        uniform = self.noise(
+            f"{purpose}/pixels", clips.shape[0], clips.shape[1:], "uniform"
+        )
+        return clips + DEQUANTISATION * uniform
+
+    def latents(self, purpose, rows):
+        """Draw content z, the GRU's start and its noise of each frame."""
+        return [
+            self.noise(f"{purpose}/{name}", rows, shape)
+            for name, shape in self.latent_shapes().items()
+        ]
+
+    def latent_shapes(self):
+        """Return {noise: shape of a row}."""
+        size, frames = self.config.latent_size, self.spec.video.shape[0]
+        return {"content": [size], "start": [size], "steps": [frames, size]}
+
+    def frame_loss(self, clips, tokens, others, *latents):
+        """Return the frame discriminator's loss, and reports."""
+        loss, reports, _ = self.judgement("frame", clips, tokens, others, latents)
+        return loss, {f"frame_{name}": value for name, value in reports.items()}
+
+    def clip_loss(self, clips, tokens, others, *latents):
+        """Return the clip discriminator's loss, and reports with those for alarms."""
+        loss, reports, (real, other, fake, made) = self.judgement(
+            "clip", clips, tokens, others, latents
+        )
+        refused = tf.reduce_mean(tf.cast(other < 0, tf.float32))
+        return loss, {
+            **{f"clip_{name}": value for name, value in reports.items()},
+            "discriminator_loss": reports["discriminator_loss"],
+            "health/other_accuracy": refused,
+            **health.of_judgement(real, fake),
+            **health.of_samples(clips, made),
+        }
+
+    def judgement(self, kind, clips, tokens, others, latents):
+        """Return a discriminator's loss with its penalty, reports, and what they tell.
+
+        The last are logits of real clips with their sentences, with other sentences, of
+        made clips, and the made clips.
+        """
+        judge = self._judges[kind]
+        encoder = self.content_encoder if kind == "frame" else self.motion_encoder
+        sentence, other = (text.listed(encoder(x)) for x in (tokens, others))
+        made = tf.stop_gradient(self.make(tokens, latents))
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(clips)
+            features = judge.features(clips)
+            real = judge.judge(features, sentence)
+        penalty = penalties.mean_squared_norm(tape.gradient(real, clips))
+        other = judge.judge(features, other)
+        fake = judge.judge(judge.features(made), sentence)
+        loss = self.separation(real, other, fake)
+        reports = {"discriminator_loss": loss, "r1": penalty}
+        loss += self.config.r1_weight * penalty
+        return loss, reports, (real, other, fake, made)
+
+    def separation(self, real, other, fake):
+        """Return the cross-entropy of real pairs against both kinds of wrong ones."""
+        wrong = tf.concat([other, fake], axis=0)  # of equal number: the mean of both
+        return adversarial.minimax_discriminator_loss(real, wrong)
+
+    def generator_loss(self, tokens, *latents):
+        """Return both discriminators' cross-entropies of made clips called real."""
+        made = self.make(tokens, latents)
+        return tf.add_n(
+            [
+                adversarial.non_saturating_generator_loss(
+                    judge.judge(judge.features(made), text.listed(encoder(tokens)))
+                )
+                for judge, encoder in (
+                    (self._judges["frame"], self.content_encoder),
+                    (self._judges["clip"], self.motion_encoder),
+                )
+            ]
+        )
+
+    def make(self, tokens, latents):
+        """Return the generator's clips of sentences, in training."""
+        vectors = self.read(tokens)
+        return self.generator([*latents, *vectors], training=True)
+
+    def read(self, tokens):
+        """Return both vectors of sentences for each frame, `[rows, frames, size]`."""
+        frames = self.spec.video.shape[0]
+        return [
+            tf.tile(text.listed(encoder(tokens))[-1][:, None], [1, frames, 1])
+            for encoder in (self.content_encoder, self.motion_encoder)
+        ]
+
+    def generate(self, tokens, seed=0, first=0):
+        """Return clips of sentences, tokens `[rows, words]`, in [-1, 1].
+
+        The noise of row i is a function of (seed, first + i).
+        """
+        return self._decode(self.read(tokens), seed, first)
+
+    def morph(self, tokens, ends, seed=0):
+        """Return clips whose sentence turns from `tokens` into `ends`.
+
+        Both vectors are interpolated linearly, frame by frame.
+        """
+        frames = self.spec.video.shape[0]
+        share = tf.linspace(0.0, 1.0, frames)[:, None]
+        vectors = [
+            (1.0 - share) * one + share * other
+            for one, other in zip(self.read(tokens), self.read(ends), strict=True)
+        ]
+        return self._decode(vectors, seed, 0)
+
+    def _decode(self, vectors, seed, first):
+        rows = tf.shape(vectors[0])[0]
+        latents = [
+            noise.normal(seed, 0, f"sample/{name}", rows, shape, first)
+            for name, shape in self.latent_shapes().items()
+        ]
+        return self.generator_ema([*latents, *vectors], training=False)
+
+
+class TextConcatGAN(TextFilterGAN):
+    """The control without filters: the sentence's vector joins the last stage only."""
+
+    FILTERED = False
+
+
+class MatchedTextFilterGAN(TextFilterGAN):
+    """The control without wrong pairs: real clips only with their own sentences."""
+
+    def separation(self, real, other, fake):
+        """Return the cross-entropy of real against made."""
+        return adversarial.minimax_discriminator_loss(real, fake)
