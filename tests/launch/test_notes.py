@@ -10,32 +10,16 @@ from scipy.io import wavfile
 import tfgen
 from launch import midi
 from tests.launch.made_runs import make_run
-from tests.synthetic import notes
 from tfgen.data import wav
 
-RATE, PITCHES = 16000, range(84, 96)
+RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """`folder:PATH` of 96 WAV files of 64 samples, an octave, one of another rate."""
-    path = tmp_path_factory.mktemp("wav")
-    arrays = notes(rows=96).arrays
-    rows = zip(np.asarray(arrays["audio"]), arrays["pitch"], strict=True)
-    for number, (audio, pitch) in enumerate(rows):
-        name = f"tone_{84 + pitch:03d}_{number}.wav"
-        if number:
-            wavfile.write(path / name, RATE, audio)
-        else:
-            wavfile.write(path / name, 2 * RATE, np.repeat(audio, 2))
-    return f"folder:{path}"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, folder):
-    data = tfgen.data.load(folder, batch=16, validation_fraction=0.25)
+def run(tmp_path_factory, tones):
+    data = tfgen.data.load(tones, batch=16, validation_fraction=0.25)
     path = tmp_path_factory.mktemp("runs") / "gansynth"
-    return make_run(path, "gansynth_flat", data, folder, validation=0.25)
+    return make_run(path, "gansynth_flat", data, tones, validation=0.25)
 
 
 def sample(launcher, *flags):
@@ -128,12 +112,12 @@ def test_refusals_of_sampling(run, launcher, flags, message):
     assert message in line
 
 
-def test_evaluation(run, launcher, folder, tmp_path):
+def test_evaluation(run, launcher, tones, tmp_path):
     path, model = run
-    data = tfgen.data.load(folder, batch=16)
+    data = tfgen.data.load(tones, batch=16)
     hparams = {"kind": "if", "frames": 8, "bins": 16}
     _, classifier = make_run(
-        tmp_path / "classifier", "pitch_classifier", data, folder, hparams=hparams
+        tmp_path / "classifier", "pitch_classifier", data, tones, hparams=hparams
     )
     tfgen.export(classifier, tmp_path / "export")
     extractor = f"--extractor=saved_model:{tmp_path}/export"
@@ -161,10 +145,10 @@ def test_evaluation(run, launcher, folder, tmp_path):
     assert "saved_model:PATH of an exported pitch_classifier" in ended.errors[0]
 
 
-def test_classifier_of_pitches(launcher, folder, tmp_path):
-    data = tfgen.data.load(folder, batch=16, validation_fraction=0.25)
+def test_classifier_of_pitches(launcher, tones, tmp_path):
+    data = tfgen.data.load(tones, batch=16, validation_fraction=0.25)
     path, model = make_run(
-        tmp_path / "run", "pitch_classifier", data, folder, validation=0.25
+        tmp_path / "run", "pitch_classifier", data, tones, validation=0.25
     )
     found = launcher.run(f"--workdir={path}", module="launch.evaluate").json["metrics"]
     rows = data.validation.arrays
@@ -174,11 +158,11 @@ def test_classifier_of_pitches(launcher, folder, tmp_path):
     assert set(found) == {"accuracy", "cross_entropy"}
 
 
-def test_a_training_leaves_sound(launcher, folder, tmp_path, events):
+def test_a_training_leaves_sound(launcher, tones, tmp_path, events):
     ended = launcher.run(
         "--model=gansynth_flat",
         "--preset=tiny",
-        f"--dataset={folder}",
+        f"--dataset={tones}",
         "--batch=8",
         "--steps=2",
         "--sample_every=2",
