@@ -65,6 +65,7 @@ def test_notes_of_an_export(run, launcher, tmp_path):
     np.testing.assert_allclose(list(found.values()), wanted, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_row_a_pitch(run, launcher, tmp_path):
     path, model = run
     out = f"--out={tmp_path}/some.png"
@@ -82,6 +83,7 @@ def test_a_row_a_pitch(run, launcher, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_interpolation_joins_notes(run, launcher, tmp_path):
     path, model = run
     out = f"--out={tmp_path}/between.png"
@@ -98,11 +100,16 @@ def test_interpolation_joins_notes(run, launcher, tmp_path):
     ("flags", "message"),
     [
         (["--pitch=60"], "--pitch=60: gansynth_flat plays the MIDI numbers 84 to 95"),
-        (["--pitch=C4"], "--pitch=C4: gansynth_flat plays the MIDI numbers 84 to 95"),
-        (["--mode=midi"], "--mode=midi needs --midi"),
-        (["--midi=/nowhere.mid"], "/nowhere.mid"),
-        (["--mode=manifold"], "valid: grid, interpolate, midi"),
-        (["--num=2000"], "more than 1000 notes at a time"),
+        *(
+            pytest.param([flag], message, marks=pytest.mark.slow)
+            for flag, message in {
+                "--pitch=C4": "--pitch=C4: gansynth_flat plays the MIDI numbers",
+                "--mode=midi": "--mode=midi needs --midi",
+                "--midi=/nowhere.mid": "/nowhere.mid",
+                "--mode=manifold": "valid: grid, interpolate, midi",
+                "--num=2000": "more than 1000 notes at a time",
+            }.items()
+        ),
     ],
 )
 def test_refusals_of_sampling(run, launcher, flags, message):
@@ -145,6 +152,7 @@ def test_evaluation(run, launcher, tones, tmp_path):
     assert "saved_model:PATH of an exported pitch_classifier" in ended.errors[0]
 
 
+@pytest.mark.slow
 def test_classifier_of_pitches(launcher, tones, tmp_path):
     data = tfgen.data.load(tones, batch=16, validation_fraction=0.25)
     path, model = make_run(
@@ -174,6 +182,20 @@ def test_a_training_leaves_sound(launcher, tones, tmp_path, events):
     samples = tmp_path / "run" / "samples"
     assert len(heard(samples / "step_000000002.wav")) == 16 * 64
     assert {"samples", "notes"} <= set(events(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("kind", ["silent", "out of range"])
+def test_refusals_of_sound(launcher, tmp_path, kind):
+    name = {"silent": "a_060.wav", "out of range": "a_200.wav"}[kind]
+    sound = np.zeros(64) if kind == "silent" else np.sin(np.arange(64.0))
+    wavfile.write(tmp_path / name, RATE, sound.astype("float32"))
+    given = ["--model=pitch_classifier", "--preset=tiny", "--steps=1", "--batch=2"]
+    data = [f"--dataset=folder:{tmp_path}", f"--workdir={tmp_path}/run"]
+    ended = launcher.run(*given, *data)
+    assert ended.code == 2
+    (line,) = ended.errors
+    assert name in line
+    assert {"silent": "is silent", "out of range": "no MIDI number"}[kind] in line
 
 
 # MIDI -------------------------------------------------------------------------------
@@ -213,6 +235,7 @@ def test_a_song_is_the_sum_of_its_notes():
     assert len(song) == pytest.approx(4.3 * RATE, abs=3)
 
 
+@pytest.mark.slow
 def test_a_midi_file_is_played(run, launcher, tmp_path):
     pretty_midi = pytest.importorskip("pretty_midi")
     song = pretty_midi.PrettyMIDI()
