@@ -21,6 +21,7 @@ def check(model, folder):
                 "num": np.int32(rows),
                 "seed": np.int32(3),
                 "text": np.array(["a Red circle, unheard of"] * rows),
+                "ends": np.array(["a blue square"] * rows),
             }
             shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
             inputs = [

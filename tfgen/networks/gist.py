@@ -42,7 +42,8 @@ def decoder(config, shape, tokens):
         1,
         config.gist_channels,
         kernel=4,
-        activation="relu",
+        # Of ReLUs whole colours died, once all pixels were as dark as most are.
+        activation="leaky_relu",
         name="draw",
     )
     x = draw(keras.layers.Concatenate()([z, psi]))
