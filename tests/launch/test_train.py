@@ -400,6 +400,9 @@ def test_recipe(launcher, pictures, clip_folder, tones, tmp_path, name):
         "notes": (tones, "synth_notes/small@96"),
     }.get(harness.DATA.get(model), (pictures, "mnist_5k@100"))
 
+    if model == "text_filter_gan":  # its own presets want 32 pixels
+        larger = "moving_shapes/small"
+
     def given(recipe, data):
         target = [f"--target_dataset={data}"] if "--target_dataset" in text else []
         return [f"--recipe={recipe}", f"--dataset={data}", *target]
