@@ -391,19 +391,25 @@ FIRST = {
         for name in common_flags.recipes()
     ],
 )
-def test_recipe(launcher, pictures, tones, tmp_path, name):
+def test_recipe(launcher, pictures, clip_folder, tones, tmp_path, name):
     """Two steps of each, on small data and at the smallest size."""
     text = (common_flags.RECIPES / f"{name}.flags").read_text()
-    model = re.search(r"^--model=(\w+)", text, re.MULTILINE)[1]
-    of_notes = harness.DATA.get(model) == "notes"
-    embedded = "synth_notes/small@96" if of_notes else "mnist_5k@100"
-    small = tones if of_notes else pictures
+    (model,) = re.findall(r"^--model=(\S+)", text, re.MULTILINE)
+    small, larger = {
+        "clips": (clip_folder, clip_folder),
+        "notes": (tones, "synth_notes/small@96"),
+    }.get(harness.DATA.get(model), (pictures, "mnist_5k@100"))
+
+    if model == "text_filter_gan":  # its own presets want 32 pixels
+        larger = "moving_shapes/small"
 
     def given(recipe, data):
         target = [f"--target_dataset={data}"] if "--target_dataset" in text else []
         return [f"--recipe={recipe}", f"--dataset={data}", *target]
 
     short = ["--preset=tiny", "--batch=16", "--steps=2", "--steps_per_execution=1"]
+    if model == "video_classifier":
+        short.append("--hparam=label=label")
     run = [*given(name, small), *short, f"--workdir={tmp_path / 'run'}"]
     if name in FIRST:
         ended = launcher.run(*run)
@@ -418,7 +424,8 @@ def test_recipe(launcher, pictures, tones, tmp_path, name):
     assert ended.json["executed"] == 2
     # Its own preset can be built, too.
     workdir = f"--workdir={tmp_path / 'new'}"
-    ended = launcher.run(*given(name, embedded), workdir, "--dry_run")
+    label = [flag for flag in short if flag.startswith("--hparam")]
+    ended = launcher.run(*given(name, larger), *label, workdir, "--dry_run")
     assert ended.code == 0, ended.stderr
 
 

@@ -200,7 +200,9 @@ class Constant(keras.layers.Layer):
     def build(self, shape):
         """Create the array."""
         self.value = self.add_weight(
-            shape=self.shape, initializer=keras.initializers.RandomNormal(0.0, 1.0)
+            shape=self.shape,
+            initializer=keras.initializers.RandomNormal(0.0, 1.0),
+            name="constant",
         )
 
     def call(self, rows):
