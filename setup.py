@@ -27,7 +27,7 @@ setup(
         "pillow",
     ],
     extras_require={
-        "audio": ["soundfile", "pretty_midi", "pyfluidsynth"],
+        "audio": ["pretty_midi", "pyfluidsynth"],
         "video": ["imageio[ffmpeg]"],
         "test": ["pytest", "pytest-xdist", "ruff"],
         "bench": ["torch"],

@@ -1,11 +1,13 @@
 """Time a model's training step against the same step written without tfgen.
 
 python -m launch.benchmark --model=wgan_gp --against=bare --xla=off
+python -m launch.benchmark --model=stylegan2 --against=none --steps=16
 
 Both start from the same weights and must compute the same losses and gradients
 before anything is timed. Blocks of steps alternate, so that both meet the same
-machine; a ratio is ours / theirs of neighbouring blocks. The last line on stdout is
-one JSON object.
+machine; a ratio is ours / theirs of neighbouring blocks. `--against=none` times ours
+alone, each kind of step by itself: let --steps be a whole cycle of them. The last line
+on stdout is one JSON object.
 """
 
 import os
@@ -31,10 +33,10 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "against",
     "bare",
-    ["bare", "bare_whole", "keras_fit", "keras_plain", "torch"],
+    ["bare", "bare_whole", "keras_fit", "keras_plain", "torch", "none"],
     "A tf.function by hand, XLA around each update's gradients (bare) or all of it "
     "(bare_whole); Keras fit, XLA as ours (keras_fit) or off, its default on CPUs "
-    "(keras_plain); PyTorch.",
+    "(keras_plain); PyTorch; nothing.",
 )
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the updates.")
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Ours.")
@@ -58,7 +60,10 @@ def main():
     config = models.configure(
         FLAGS.model, FLAGS.preset, common_flags.parse_hparams(FLAGS.hparam)
     )
-    benchmark_twins.check(FLAGS.model, config)
+    if FLAGS.against != "none":
+        benchmark_twins.check(FLAGS.model, config)
+    elif FLAGS.steps_per_execution > 1:
+        raise BadInput("--against=none runs one step a call")
     if FLAGS.against == "torch":
         _require_torch()
     stream = data.load(
@@ -68,6 +73,8 @@ def main():
         data_dir=FLAGS.data_dir,
         image_size=getattr(config, "image_size", 0) or None,
     ).train
+    if FLAGS.against == "none":
+        return _alone(config, stream)
     # Rounding of bfloat16 hides what differs, so equality is shown in float32.
     verified = sides.compare(*_pair(config, stream, "float32"))
     sides.say(f"verified: {verified}")
@@ -85,23 +92,52 @@ def main():
     ours, theirs = _pair(config, stream, FLAGS.precision, form)
     ours.lengthen(FLAGS.steps_per_execution)
     seconds = sides.alternate(ours.block, theirs.block, FLAGS.steps, FLAGS.rounds)
+    found = {**sides.summary(seconds), **verified, **forms}
+    return _result(config, ours.model, found)
+
+
+def _alone(config, stream):
+    """Time our steps by their kind."""
+    from . import benchmark_sides as sides
+
+    model = _build(config, stream, FLAGS.precision)
+    ours = sides.Steps(model, stream, model.updates_per_step)
+    seconds = sides.by_kind(ours, FLAGS.steps, FLAGS.rounds)
+    rows = FLAGS.batch * model.updates_per_step
+    return _result(config, model, sides.summary_of_kinds(seconds, rows))
+
+
+def _result(config, model, found):
+    from . import benchmark_sides as sides
+
     return {
         "model": FLAGS.model,
         "preset": FLAGS.preset,
         "config": config.to_json(),
         "batch": FLAGS.batch,
         "against": FLAGS.against,
-        "xla": ours.model.xla,
+        "xla": model.xla,
         "precision": FLAGS.precision,
         "steps_per_execution": FLAGS.steps_per_execution,
         "threads": os.cpu_count(),
         "steps": FLAGS.steps,
         "rounds": FLAGS.rounds,
-        **sides.summary(seconds),
-        **verified,
-        **forms,
+        **found,
         "matmul_gflops": round(sides.matmul_peak(), 1),
     }
+
+
+def _build(config, stream, precision):
+    from tfgen import models
+
+    return models.build(
+        FLAGS.model,
+        config=config,
+        spec=stream.spec,
+        seed=FLAGS.seed,
+        xla=FLAGS.xla,
+        precision=precision,
+    )
 
 
 def _pair(config, stream, precision, form="channels_last"):
@@ -109,22 +145,10 @@ def _pair(config, stream, precision, form="channels_last"):
 
     `form` is that of the PyTorch twin.
     """
-    from tfgen import models
-
     from . import benchmark_sides as sides
     from . import benchmark_twins as twins
 
-    def build():
-        return models.build(
-            FLAGS.model,
-            config=config,
-            spec=stream.spec,
-            seed=FLAGS.seed,
-            xla=FLAGS.xla,
-            precision=precision,
-        )
-
-    model, other = build(), build()
+    model, other = (_build(config, stream, precision) for _ in "ab")
     for name, network in model.networks.items():
         other.networks[name].set_weights(network.get_weights())
     xla, updates = model.xla, model.updates_per_step

@@ -1,5 +1,6 @@
 """Two sides of a benchmark: stepping them, comparing them, timing them."""
 
+import resource
 import sys
 import time
 
@@ -164,6 +165,38 @@ def summary(seconds):
         "theirs_ms": round(1e3 * float(theirs), 4),
         "ratio": round(float(middle), 4),
         "ratio_quartiles": [round(float(low), 4), round(float(high), 4)],
+    }
+
+
+def by_kind(ours, steps, rounds):
+    """Return {method: seconds of each of the steps it ran}, each waited for.
+
+    Args:
+        ours: `Steps` of a `GenerativeModel`.
+        steps: Steps in a round, a whole cycle of kinds.
+        rounds: That count; one more warms up.
+    """
+    seconds = {}
+    for number in range(steps * (1 + rounds)):
+        method = ours.model.step_method(ours.model.steps_done)
+        started = time.perf_counter()
+        ours.block(1)
+        if number >= steps:
+            seconds.setdefault(method, []).append(time.perf_counter() - started)
+    return seconds
+
+
+def summary_of_kinds(seconds, rows):
+    """Return each kind's median, their mean over the cycle, rows a second, memory."""
+    medians = {method: np.median(each) for method, each in seconds.items()}
+    count = sum(map(len, seconds.values()))
+    mean = sum(len(each) * medians[m] for m, each in seconds.items()) / count
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "ours_ms": round(1e3 * float(mean), 4),
+        "kinds_ms": {m: round(1e3 * float(each), 4) for m, each in medians.items()},
+        "examples_per_second": round(rows / float(mean), 2),
+        "peak_memory_mib": round(peak / 1024),
     }
 
 

@@ -14,7 +14,7 @@ from absl import flags
 from tfgen.core.errors import BadInput
 from tfgen.workdir import write_json
 
-from . import adaptation, common_flags, held_out, note_metrics, translation
+from . import adaptation, clips, common_flags, held_out, note_metrics, translation
 from .progress import Progress
 
 FLAGS = flags.FLAGS
@@ -30,6 +30,9 @@ flags.DEFINE_string(
     "extractor",
     "pixels",
     "Features for sample metrics: pixels, pca:N, saved_model:PATH, keras:NAME:PATH.",
+)
+flags.DEFINE_list(
+    "classifiers", [], "Exports of video_classifier, for attributes of clips."
 )
 flags.DEFINE_integer(
     "num", 0, "Held-out rows and samples used; 0: the whole split.", lower_bound=0
@@ -73,6 +76,8 @@ def groups(model):
     """Return {group: names of its metrics}, those that fit `model`, own ones first."""
     from tfgen.metrics import conditional, gaps, likelihood, notes, path_length, quality
 
+    if "video" in model.spec.features:
+        return clips.metrics_of(model)
     found = {}
     if note_metrics.is_measurable(model):
         return {"notes": (*notes.METRICS, note_metrics.SPECTROGRAM)}
@@ -122,6 +127,8 @@ def choose(model, names):
         names = valid.get(first, ())
         if first == "quality":
             names = ("frechet", "kernel", "precision_recall")
+        if first == "samples":
+            names = ("motion_energy",)
         if first == "translation":
             names = translation.UNPAIRED
         if first == "notes":
@@ -150,6 +157,18 @@ class Evaluation:
 
     def measure(self, chosen):
         """Return {name: {"value", "standard_error", ...}} of {group: metrics}."""
+        if "video" in self.model.spec.features:
+            return clips.measure(
+                self.model,
+                self.data,
+                self.stream,
+                [name for metrics in chosen.values() for name in metrics],
+                extractor=FLAGS.extractor,
+                classifiers=FLAGS.classifiers,
+                num=FLAGS.num,
+                seed=FLAGS.seed,
+                progress=self.progress,
+            )
         numbers = {}
         for group, metrics in chosen.items():
             numbers |= getattr(self, f"_{group}")(metrics)

@@ -9,15 +9,18 @@ on that plane, by class, beside what it decodes to; --beside adds a second run);
 reconstruct (images above their reconstructions, --at several saves); classes (a row a
 class, the same latents in each); arithmetic (A - B + C on averaged latents); complete
 (a row an image: what is observed of it, the image, the prediction, --columns
-completions). Of two domains: translate (image, translation and back), embedding
-(features before and after adaptation), confusion. Of styles: truncation (a row a
-latent, psi from 0 to --truncation), mix (coarse styles of the left, fine ones of the
-top), walk (a GIF or MP4), project (images beside their projections into w). Of notes:
-grid (--num notes, or a row of them each --pitch) and interpolate, as a picture and a
-folder of WAV files; midi (--midi played to a WAV file). The last line on stdout is one
-JSON object.
+completions); future (clips beside what becomes of their first frames). Of two domains:
+translate (image, translation and back), embedding (features before and after
+adaptation), confusion. Of styles: truncation (a row a latent, psi from 0 to
+--truncation), mix (coarse styles of the left, fine ones of the top), walk (a GIF or
+MP4), project (images beside their projections into w). Of notes: grid (--num notes, or
+a row of them each --pitch) and interpolate, as a picture and a folder of WAV files;
+midi (--midi played to a WAV file). Of sentences: text (--num clips of each --text),
+morph (from one --text to another). Clips are written as .gif, or as .png with a row of
+frames for each. The last line on stdout is one JSON object.
 """
 
+import json
 import os
 import pathlib
 
@@ -31,9 +34,11 @@ from . import (
     common_flags,
     held_out,
     latents,
+    sample_clips,
     sample_domains,
     sample_notes,
     sample_styles,
+    sample_text,
 )
 
 FLAGS = flags.FLAGS
@@ -47,11 +52,13 @@ NEEDS = {
     "classes": "decode",
     "arithmetic": "decode",
     "complete": "observed",
+    "future": "predict",
     "translate": "translate_ab",
     "embedding": "classify",
     "confusion": "classify",
     **dict.fromkeys(sample_styles.MODES, "map"),
     "midi": "render",
+    **sample_text.NEEDS,
 }
 FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
 MOST = 10_000  # images in a picture
@@ -82,6 +89,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("label", None, "Class to draw, of labelled models.", lower_bound=0)
 flags.DEFINE_list("pitch", [], "MIDI numbers, of models of notes; none: all in turn.")
 flags.DEFINE_string("midi", None, "MIDI file to play, of models of notes.")
+flags.DEFINE_multi_string("text", [], "Sentence to make a clip of; repeatable.")
 flags.DEFINE_string(
     "exemplars",
     None,
@@ -102,7 +110,9 @@ flags.DEFINE_string(
     "extractor", "pixels", "Features that project compares; see launch.evaluate."
 )
 flags.DEFINE_string(
-    "out", None, "PNG file (walk: GIF or MP4, midi: WAV); none: WORKDIR/samples/MODE.*."
+    "out",
+    None,
+    "PNG (clips: also GIF; walk: GIF, MP4; midi: WAV); none: WORKDIR/samples/MODE.*.",
 )
 
 
@@ -112,6 +122,10 @@ def main():
         raise BadInput("give either --workdir or --saved_model")
     if FLAGS.midi and not FLAGS["mode"].present:
         FLAGS["mode"].value = "midi"
+    if FLAGS.text and not FLAGS["mode"].present:
+        FLAGS["mode"].value = "text"
+    if FLAGS.text and FLAGS.mode not in sample_text.NEEDS:
+        raise BadInput(f"--text: --mode={FLAGS.mode} reads no sentence")
     in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
     if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
         raise BadInput(f"more than {MOST} images in one picture: lower --num")
@@ -146,6 +160,10 @@ def main():
         draw = sample_styles.MODES[FLAGS.mode]
         write_out, count, report = draw(source, FLAGS)
         _whole(out, write_out)
+    elif FLAGS.mode in sample_text.NEEDS:
+        clips, columns = getattr(sample_text, FLAGS.mode)(source, FLAGS)
+        write(out, clips, columns, source.spec)
+        count, report = len(clips), {"text": FLAGS.text}
     else:
         images, columns = globals()[f"_{FLAGS.mode}"](source)
         write(out, images, columns, source.spec)
@@ -163,6 +181,8 @@ def main():
 
 def _out():
     kinds = {"walk": (".gif", ".mp4"), "midi": (".wav",)}.get(FLAGS.mode, (".png",))
+    if FLAGS.mode not in ("walk", "midi") and _shows_clips():
+        kinds = (".gif", ".png")
     if FLAGS.out is None and FLAGS.workdir is None:
         raise BadInput(f"--out is needed: the {kinds[0][1:].upper()} file to write")
     default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}{kinds[0]}"
@@ -172,6 +192,20 @@ def _out():
     if FLAGS.out and not out.absolute().parent.is_dir():
         raise BadInput(f"--out={out}: there is no folder {out.parent}")
     return out
+
+
+def _shows_clips():
+    """Return whether the model makes clips; its data tell, before it is loaded."""
+    if FLAGS.saved_model:
+        from tfgen.export import is_export
+
+        if not is_export(FLAGS.saved_model):
+            return False  # said in full when it is opened
+        text = (pathlib.Path(FLAGS.saved_model) / "tfgen.json").read_text()
+        spec = json.loads(text)["spec"]
+    else:
+        spec = (Workdir(FLAGS.workdir).config or {"data_spec": {}})["data_spec"]
+    return "video" in spec.get("features", {})
 
 
 def _open():
@@ -242,6 +276,7 @@ class Source:
         )
         self.takes_label = "label" in {**decode, **generate}
         self.truncates = "truncation" in drawn
+        self.takes_text = "text" in generate
         self.is_sound = "audio" in self.spec.features
         render = self.signatures.get("render", {"inputs": {}})["inputs"]
         plain = set(decode) in ({"z"}, {"z", "label"})
@@ -261,6 +296,8 @@ class Source:
             valid = [mode for mode in valid if mode not in ("manifold", "latents")]
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
+        if not self.takes_text and "text" in valid:
+            valid.remove("text")
         if "synthesize" not in self.calls:
             valid = [mode for mode in valid if mode not in sample_styles.MODES]
         if "target" not in self.spec.features:
@@ -450,15 +487,23 @@ def _complete(source):
     return table.reshape([-1, *images.shape[1:]]), FLAGS.columns + 3
 
 
+def _future(source):
+    """Clips, each beside what the model makes of its first frame."""
+    return sample_clips.futures(source, _data(source, FLAGS.num)["video"]), 2
+
+
 def _translate(source):
     return sample_domains.triplets(source, FLAGS)
 
 
 def write(path, images, columns, spec):
-    """Write images `[n, h, w, c]` in the range of `spec` as one PNG, atomically."""
+    """Write images `[n, h, w, c]` or clips in the range of `spec`, atomically."""
     from tfgen.callbacks.pictures import grid, write_png
     from tfgen.core.spec import to_uint8
 
+    if images.ndim == 5:
+        _whole(path, lambda part: sample_clips.write(part, images, columns, spec))
+        return
     picture = grid(to_uint8(images, spec.image), columns)
     _whole(path, lambda partial: write_png(partial, picture))
 

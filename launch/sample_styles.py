@@ -128,15 +128,9 @@ def write_film(path, pictures, rate=20):
         BadInput: MP4 without imageio and its ffmpeg.
     """
     if path.suffix.lower() == ".gif":
-        from PIL import Image
+        from tfgen.callbacks.clips import write_gif
 
-        first, *rest = [
-            Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-            for picture in pictures
-        ]
-        first.save(
-            path, save_all=True, append_images=rest, duration=1000 // rate, loop=0
-        )
+        write_gif(path, pictures, rate)
         return
     try:
         import imageio.v3

@@ -18,7 +18,7 @@ from tfgen.core.strategy import STRATEGIES
 from tfgen.models import configure
 from tfgen.workdir import Workdir, write_json
 
-from . import adaptation, common_flags, held_out, local_workers
+from . import adaptation, common_flags, held_out, local_workers, sample_clips
 
 FLAGS = flags.FLAGS
 
@@ -193,6 +193,7 @@ def _load_data(config):
         "data_dir": FLAGS.data_dir,
         "validation_fraction": FLAGS.validation_fraction,
         "image_size": getattr(config, "image_size", 0) or None,
+        "frames": getattr(config, "frames", 0) or None,
         "on_corrupt": FLAGS.on_corrupt,
     }
     if FLAGS.target_dataset:
@@ -425,24 +426,8 @@ def _fit(model, data, workdir, profile, chief):
         )
         saver.before.append(board.flush)
         each += [progress, table, board]
-        if FLAGS.sample_every and hasattr(model, "sample"):
-            how = {"every": FLAGS.sample_every, "also": board.picture}
-            if "audio" in model.spec.features:
-                notes = callbacks.SampleNotes(workdir.path, sounds=board.sounds, **how)
-                each.append(notes)
-            else:
-                each.append(callbacks.SampleGrid(workdir.path, **how))
-        if FLAGS.sample_every and hasattr(model, "translate_ab"):
-            pair = data.test or data.train
-            shown = [
-                held_out.domain(pair, model.spec, name, PICTURES)["image"]
-                for name in ("source", "target")
-            ]
-            each.append(
-                callbacks.TranslationGrid(
-                    workdir.path, *shown, FLAGS.sample_every, also=board.picture
-                )
-            )
+        if FLAGS.sample_every:
+            each += _samples(model, data, workdir, board)
     sinks = [table.add, board.scalars] if chief else []
     if FLAGS.metrics and chief:
         each.append(
@@ -473,6 +458,28 @@ def _fit(model, data, workdir, profile, chief):
     )
     logs = progress.logs | ({"alarms": health.raised} if watched else {})
     return logs, progress.examples_per_second, saver.signal
+
+
+def _samples(model, data, workdir, board):
+    """Return the callback that shows what the model makes, if it makes anything."""
+    from tfgen import callbacks
+
+    how = workdir.path, FLAGS.sample_every
+    if hasattr(model, "translate_ab"):
+        pair = data.test or data.train
+        shown = [
+            held_out.domain(pair, model.spec, name, PICTURES)["image"]
+            for name in ("source", "target")
+        ]
+        where, every = how
+        return [callbacks.TranslationGrid(where, *shown, every, also=board.picture)]
+    if "video" in model.spec.features:
+        return sample_clips.callbacks_of(model, data, *how, board)
+    if not hasattr(model, "sample"):
+        return []
+    if "audio" in model.spec.features:
+        return [callbacks.SampleNotes(*how, also=board.picture, sounds=board.sounds)]
+    return [callbacks.SampleGrid(*how, also=board.picture)]
 
 
 def _keep_best(workdir, saver, best, chief):

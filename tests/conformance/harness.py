@@ -17,6 +17,10 @@ DATA = {
     **dict.fromkeys(["cyclegan", "adda", "dann"], "pair"),
     **dict.fromkeys(["video_gan", "video_gan_one_stream", "video_gan_future"], "clips"),
     **dict.fromkeys(["video_classifier"], "clips"),
+    **dict.fromkeys(["dt2v", "pt2v", "gt2v", "text2video"], "clips"),
+    **dict.fromkeys(
+        ["text_filter_gan", "text_filter_gan_matched", "text_concat_gan"], "clips"
+    ),
     **dict.fromkeys(["pitch_classifier"], "notes"),
     **dict.fromkeys(["gansynth", "gansynth_flat"], "notes"),
 }

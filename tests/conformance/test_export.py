@@ -17,11 +17,17 @@ def check(model, folder):
     random = np.random.default_rng(0)
     for name, (function, arguments) in live.items():
         for rows in (1, 5):
-            scalars = {"num": np.int32(rows), "seed": np.int32(3)}
+            given = {
+                "num": np.int32(rows),
+                "seed": np.int32(3),
+                "truncation": np.float32(0.7),
+                "text": np.array(["a Red circle, unheard of"] * rows),
+                "ends": np.array(["a blue square"] * rows),
+            }
             shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
             inputs = [
-                scalars[a.name]
-                if a.name in scalars
+                given[a.name]
+                if a.name in given
                 else random.uniform(size=[rows, *shape]).astype(a.dtype.name)
                 for a, shape in zip(arguments, shapes, strict=True)
             ]

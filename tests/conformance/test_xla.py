@@ -16,6 +16,11 @@ CASES = [
 SIMULTANEOUS = {
     "gan_simultaneous": {"discriminator_loss", "generator_loss"},
     "adda": {"discriminator_loss", "mapping_loss"},
+    # Or of two networks with an optimizer each.
+    **dict.fromkeys(
+        ["text_filter_gan", "text_filter_gan_matched", "text_concat_gan"],
+        {"frame_loss", "clip_loss"},
+    ),
 }
 # Not for TPU, or not of static shape (host ops, strings, data-dependent sizes), or
 # drawn from hidden state: TensorFlow's seeds mean nothing to XLA.

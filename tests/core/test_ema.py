@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfgen.core import ema
 
@@ -63,3 +64,41 @@ def test_a_twin_of_another_structure_is_refused():
     twin = keras.Sequential([keras.Input([2]), keras.layers.Dense(3, use_bias=False)])
     with pytest.raises(ValueError, match="shorter"):
         ema.move(network, twin, 0.9)
+
+
+@pytest.mark.parametrize("images", [32, 50])
+def test_decay_by_images(images):
+    # The published weight of the past at 32 images a step: 0.997784; after 10,000
+    # images one half of the old value is left.
+    each = ema.decay(images, 10_000.0, 0.0, 7)
+    assert float(each) ** (10_000 / images) == pytest.approx(0.5, rel=1e-4)
+    assert float(ema.decay(32, 10_000.0, 0.0, 0)) == pytest.approx(0.997784, abs=5e-7)
+
+
+def test_a_ramp_forgets_the_start():
+    # After 1,000 steps of 32 images the half-life is a twentieth of 32,000.
+    ramped = [float(ema.decay(32, 10_000.0, 0.05, step)) for step in (0, 1000, 10**6)]
+    assert ramped[0] == 0.0
+    assert ramped[1] == pytest.approx(0.5 ** (32 / 1600), rel=1e-6)
+    assert ramped[2] == pytest.approx(0.5 ** (32 / 10_000), rel=1e-6)
+
+
+def test_the_weight_of_the_past_may_be_a_function():
+    from tests.core.test_model import build, fit
+
+    model = build()
+    network, twin, _ = model._averages[0]
+    model._averages[0] = (
+        network,
+        twin,
+        lambda: 0.25 * tf.cast(model.step.value, "float32"),
+    )
+    model.compile(run_eagerly=True)
+    start = twin.trainable_variables[0].numpy()
+    fit(model, 1)
+    first = network.trainable_variables[0].numpy()
+    np.testing.assert_allclose(twin.trainable_variables[0].numpy(), first, atol=1e-6)
+    assert np.abs(first - start).max() > 1e-3
+    fit(model, 1)
+    wanted = 0.25 * first + 0.75 * network.trainable_variables[0].numpy()
+    np.testing.assert_allclose(twin.trainable_variables[0].numpy(), wanted, atol=1e-6)

@@ -227,6 +227,44 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory):
+    """`folder:PATH` of 36 animations with captions, a sub-folder a colour."""
+    from tests.synthetic import clips
+    from tfgen.callbacks import write_gif
+
+    root, stream = tmp_path_factory.mktemp("clips"), clips(8, frames=4)
+    features, arrays = stream.spec.features, stream.arrays
+    lines = ["file,caption"]
+    for row in range(36):
+        colour = features["colour"].classes[arrays["colour"][row]]
+        (root / colour).mkdir(exist_ok=True)
+        write_gif(root / colour / f"{row:02d}.gif", arrays["video"][row])
+        sentence = features["sentence"].classes[arrays["sentence"][row]]
+        lines.append(f"{colour}/{row:02d}.gif,{sentence}")
+    (root / "captions.csv").write_text("\n".join(lines))
+    return f"folder:{root}"
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory):
+    """`folder:PATH` of 96 WAV files of 64 samples, an octave, one of another rate."""
+    from scipy.io import wavfile
+
+    from tests.synthetic import notes
+
+    path = tmp_path_factory.mktemp("wav")
+    arrays = notes(rows=96).arrays
+    rows = zip(np.asarray(arrays["audio"]), arrays["pitch"], strict=True)
+    for number, (audio, pitch) in enumerate(rows):
+        name = f"tone_{84 + pitch:03d}_{number}.wav"
+        if number:
+            wavfile.write(path / name, 16000, audio)
+        else:
+            wavfile.write(path / name, 32000, np.repeat(audio, 2))
+    return f"folder:{path}"
+
+
+@pytest.fixture(scope="session")
 def events():
     """Function returning {tag: {step: [values]}} of a run's event files."""
     import tensorflow as tf

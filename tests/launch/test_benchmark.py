@@ -41,6 +41,21 @@ def test_twins(launcher, pictures, model, against, xla):
     assert ended.stderr.count("round ") == 2
 
 
+def test_kinds_of_steps_without_a_twin(launcher, pictures):
+    # Six steps in a cycle, the last with the generator.
+    flags = ["--model=wgan", "--against=none", "--hparam=warm_steps=5", "--xla=off"]
+    ended = benchmark(launcher, *flags, "--steps=6", f"--dataset={pictures}")
+    assert ended.code == 0, ended.stderr
+    kinds = ended.json["kinds_ms"]
+    assert set(kinds) == {"critic_step", "train_step"}
+    mean = (5 * kinds["critic_step"] + kinds["train_step"]) / 6
+    assert ended.json["ours_ms"] == pytest.approx(mean, rel=1e-3)
+    # Two updates of the critic a step.
+    rate = 2 * 16 / ended.json["ours_ms"] * 1e3
+    assert ended.json["examples_per_second"] == pytest.approx(rate, rel=1e-3)
+    assert ended.json["peak_memory_mib"] > 100
+
+
 def test_a_twin_that_computes_something_else_is_found(make_stream):
     stream = make_stream()
 
@@ -80,6 +95,7 @@ def test_refusals(launcher):
         ("--model=vae", "--rounds=1"): "--rounds",
         ("--model=vae", "--steps_per_execution=3"): "not a multiple",
         ("--model=vae", "--hparam=beta=2"): "beta=1.0",
+        ("--model=vae", "--against=none", "--steps_per_execution=2"): "one step a",
     }
     for flags, words in cases.items():
         ended = benchmark(launcher, *flags)

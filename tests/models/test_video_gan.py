@@ -54,6 +54,7 @@ def test_published_numbers_of_parameters():
     assert count(one.trainable_variables) == 12_667_716 - 4_097
 
 
+@pytest.mark.slow
 def test_published_numbers_of_parameters_of_the_future():
     """Derived from the released tables; k = kernel, b = bias, n = both of a norm.
 
@@ -135,6 +136,13 @@ def test_the_clip_is_mixed_by_the_mask():
     np.testing.assert_allclose(made, wanted, atol=1e-6)
 
 
+def test_a_mask_may_start_nearly_shut():
+    model = build(mask_logit=-2.0)
+    mask = model.streams(tf.random.stateless_normal([5, 4], [0, 1]))["mask"]
+    # The kernels start near 0: the mask is sigmoid(-2).
+    np.testing.assert_allclose(mask, 1 / (1 + math.exp(2)), atol=0.02)
+
+
 def test_the_penalty_is_a_mean_over_the_mask():
     model = build(mask_weight=0.7)
     mask = tf.Variable(tf.random.stateless_uniform([5, 4, 8, 8, 1], [0, 1]))
@@ -190,7 +198,7 @@ def test_next_frames_start_from_the_first():
     error = np.abs(made.numpy()[:, 0] - first).mean()
     assert float(reports["first_frame"]) == pytest.approx(error, rel=1e-4)
     assert "mask" not in reports
-    assert model.predict(first).shape == (6, 4, 8, 8, 3)
+    assert model.predict_clips(first).shape == (6, 4, 8, 8, 3)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 All are Keras callbacks for `fit`; each acts at training steps, not epochs.
 """
 
+from tfgen.callbacks.clips import ClipGrid, clip_grid, write_gif
 from tfgen.callbacks.guard import NaNGuard
 from tfgen.callbacks.health import Health
 from tfgen.callbacks.logs import CSVLog, Progress
@@ -16,6 +17,7 @@ from tfgen.callbacks.validation import Validation
 __all__ = [
     "CSVLog",
     "Checkpoints",
+    "ClipGrid",
     "Health",
     "NaNGuard",
     "Progress",
@@ -25,6 +27,8 @@ __all__ = [
     "TensorBoard",
     "TranslationGrid",
     "Validation",
+    "clip_grid",
     "grid",
     "rainbowgram",
+    "write_gif",
 ]

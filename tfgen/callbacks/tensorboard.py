@@ -6,6 +6,7 @@ import pathlib
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams_api
+from tensorboard.plugins.image import metadata as image_plugin
 
 from tfgen.callbacks.steps import AtSteps
 
@@ -66,6 +67,16 @@ class TensorBoard(AtSteps):
         """Write a picture, uint8 `[h, w, c]`, of a step."""
         with self.writer.as_default(step=step):
             tf.summary.image(tag, picture[None])
+
+    def animation(self, step, gif, width, height, tag="samples"):
+        """Write a GIF of a step, as bytes: the image tab plays what browsers do."""
+        size = [str(side).encode() for side in (width, height)]
+        with self.writer.as_default(step=step):
+            tf.summary.write(
+                tag,
+                tf.constant([*size, gif]),
+                metadata=image_plugin.create_summary_metadata(None, None),
+            )
 
     def sounds(self, step, audio, sample_rate, tag="notes"):
         """Write players of sounds `[n, samples]` in [-1, 1], of a step."""

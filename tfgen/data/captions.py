@@ -5,7 +5,7 @@ import numpy as np
 from tfgen.core.spec import Feature
 from tfgen.layers import tokens
 
-MOST_CLASSES = 4000  # distinct sentences that a description still lists
+MOST_CLASSES = 8000  # distinct sentences that a description still lists
 
 
 def described(train: list[str], test: list[str] | None = None):

@@ -33,6 +33,8 @@ _HOME = {
     "nearest_neighbour_test": "two_sample",
     "FrechetDistance": "streaming",
     "ClassifierScore": "streaming",
+    "motion_energy": "clips",
+    "ClipExtractor": "clips",
     "Extractor": "extractors",
     "extractor": "extractors",
     "METRICS": "quality",

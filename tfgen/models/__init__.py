@@ -56,6 +56,7 @@ MODELS = {
     "video_gan": "tfgen.models.video_gan:VideoGAN",
     "video_gan_one_stream": "tfgen.models.video_gan:OneStreamVideoGAN",
     "video_gan_future": "tfgen.models.video_gan:FutureVideoGAN",
+    "video_classifier": "tfgen.models.video_classifier:VideoClassifier",
 }
 
 

@@ -54,10 +54,12 @@ class Captioned(GenerativeModel):
 
         Unknown words are read as such: check sentences with `tokens.encode` first.
         """
+        return self.generate(self.tokens(text), seed)
+
+    def tokens(self, text):
+        """Return the numbers of the words of sentences, a string tensor `[rows]`."""
         feature = self.spec.features["tokens"]
-        return self.generate(
-            words.lookup(text, feature.classes, feature.shape[0]), seed
-        )
+        return words.lookup(text, feature.classes, feature.shape[0])
 
     def endpoints(self):
         """Return sample(num, seed) and generate(text, seed)."""

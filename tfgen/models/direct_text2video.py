@@ -216,6 +216,7 @@ class DirectText2Video(Captioned):
 
     def parts(self, tokens, seed=0, first=0):
         """Return the clips of `generate` and what they are made of."""
+        tokens = tf.convert_to_tensor(tokens)
         latents = [
             noise.normal(seed, 0, f"sample/{name}", tf.shape(tokens)[0], [size], first)
             for name, size in self.latent_sizes().items()

@@ -29,6 +29,7 @@ from tfgen.core import ema, lazy, noise
 from tfgen.core.config import Config, option
 from tfgen.core.errors import BadInput
 from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
+from tfgen.layers.views import random_view
 from tfgen.losses import adversarial, health, penalties
 from tfgen.networks import style
 
@@ -42,6 +43,7 @@ class StyleGAN2Config(Config):
 
     image_size: int = option(1024, "side, a power of 2; 0 = the data's", at_least=0)
     labels: bool = option(False, "condition both networks on the data's label")
+    mirror: bool = option(False, "mirror training images with probability 1/2")
     latent_size: int = option(512, "length of z and w", at_least=1)
     mapping_layers: int = option(8, "dense layers from z to w", at_least=1)
     mapping_rate: float = option(0.01, "learning rate multiplier of these", above=0)
@@ -113,6 +115,8 @@ class StyleGAN2(GenerativeModel):
     def __init__(self, config, spec, generator, discriminator):
         super().__init__(config, spec, generator=generator, discriminator=discriminator)
         self.path_length = keras.Variable(0.0, trainable=False, name="path_length")
+        if config.labels:  # who has it is measured by class
+            self.sample_labels = self._labels_of_samples
 
     @classmethod
     def create(cls, config, spec):
@@ -144,8 +148,6 @@ class StyleGAN2(GenerativeModel):
         """Return nothing: both means are of all replicas' rows."""
         return set()
 
-    # Steps ----------------------------------------------------------------------
-
     def step_method(self, step):
         """Return which regularisers a step has."""
         every = {"path_length": self.config.path_every, "r1": self.config.r1_every}
@@ -154,6 +156,7 @@ class StyleGAN2(GenerativeModel):
 
     def train_step(self, batch, path_length=False, r1=False):
         """The generator, then the discriminator; regularised at the steps that are."""
+        batch = self.mirrored(batch)
         generator = self.generator_update(batch, average=not path_length)
         path_length = self.path_length_update(batch) if path_length else {}
         discriminator = self.discriminator_update(batch)
@@ -227,8 +230,6 @@ class StyleGAN2(GenerativeModel):
         )
         return {"r1": r1}
 
-    # Losses ---------------------------------------------------------------------
-
     def generator_loss(self, drawn, y, augmentation):
         """Return E softplus(-D(G(z))), and w `[rows, latent_size]`."""
         w, fake = self.make(drawn, y)
@@ -271,8 +272,6 @@ class StyleGAN2(GenerativeModel):
         mean = tf.reduce_mean(lengths)
         return mean + _PATH_DECAY * (self.path_length.value - mean)
 
-    # Parts ----------------------------------------------------------------------
-
     def augment(self, images, drawn, p):
         """Return what the discriminator sees of images; here: the images."""
         return images
@@ -280,6 +279,13 @@ class StyleGAN2(GenerativeModel):
     def augment_noise(self, purpose, rows):
         """Return the randomness of `augment`, tensors `[rows, ...]`; here: none."""
         return ()
+
+    def mirrored(self, batch):
+        """Return the batch, with `mirror` some of its images mirrored."""
+        if not self.config.mirror:
+            return batch
+        uniforms = self.noise("mirror", batch["image"].shape[0], [3], "uniform")
+        return {**batch, "image": random_view(batch["image"], uniforms, flip=True)}
 
     def rows_of(self, batch):
         """Return a replica's rows; remembers the images of a step, for the average."""
@@ -294,18 +300,16 @@ class StyleGAN2(GenerativeModel):
 
     def draw(self, purpose, rows):
         """Draw what images are made of: two z, where the second takes over, noise."""
-        generator = self.generator
         return (
-            self.noise(f"{purpose}_z", rows, [2, generator.latent_size]),
+            self.noise(f"{purpose}_z", rows, [2, self.generator.latent_size]),
             self.noise(f"{purpose}_mixing", rows, [2], "uniform"),
-            self.noise(f"{purpose}_noise", rows, [generator.noise_size]),
+            self.noise(f"{purpose}_noise", rows, [self.generator.noise_size]),
         )
 
     def one_hot(self, batch):
         """Return [y], or [] without labels."""
-        if not self.config.labels:
-            return []
-        return [tf.one_hot(batch["label"], self.spec.num_classes)]
+        labels = [batch["label"]] if self.config.labels else []
+        return [tf.one_hot(label, self.spec.num_classes) for label in labels]
 
     def judge(self, images, y):
         """Return logits `[rows, 1]`."""
@@ -322,12 +326,10 @@ class StyleGAN2(GenerativeModel):
         first, second = (self.generator.to_w(z[:, n], y) for n in (0, 1))
         return first, self.generator.mix(first, second, mixing, self.config.mixing)
 
-    # Sampling -------------------------------------------------------------------
-
     def sample(self, num, seed=0, first=0, truncation=1.0):
         """Return `num` images in [-1, 1]; row i is a function of (seed, first + i).
 
-        With `labels` of the classes that `sample_labels` says.
+        With `labels` of the classes in turn, as `sample_labels(num, first)` says.
 
         Args:
             num: Images.
@@ -343,12 +345,11 @@ class StyleGAN2(GenerativeModel):
                 ("sample_noise", generator.noise_size),
             )
         )
-        label = [self.sample_labels(num, first)] if self.config.labels else []
+        label = [self._labels_of_samples(num, first)] if self.config.labels else []
         w = self.generator_ema.truncate(self.map(z, *label), truncation)
         return self.synthesize(w, drawn)
 
-    def sample_labels(self, num, first=0):
-        """Return the classes of `sample`: row i is of first + i, modulo the classes."""
+    def _labels_of_samples(self, num, first=0):
         return (first + tf.range(num)) % self.spec.num_classes
 
     def generate(self, z, truncation=1.0, label=None):
@@ -387,8 +388,7 @@ class StyleGAN2(GenerativeModel):
         psi = tf.TensorSpec([], name="truncation")
         z = tf.TensorSpec([None, size], name="z")
         w = tf.TensorSpec([None, copies, size], name="w")
-        label = [tf.TensorSpec([None], tf.int64, name="label")]
-        label = label if self.config.labels else []
+        label = [tf.TensorSpec([None], tf.int64, name="label")] * self.config.labels
         return {
             "sample": (
                 lambda num, seed, psi: self.sample(num, seed, truncation=psi),

@@ -66,8 +66,8 @@ SMALL_GIST = {
     "gist_size": 16,
     "gist_channels": 16,
     "gist_learning_rate": 1e-3,
-    "gist_steps": 1500,
-    "video_steps": 1500,
+    "gist_steps": 4000,
+    "video_steps": 4000,
 }
 TINY_GIST = {
     **TINY,

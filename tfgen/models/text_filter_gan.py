@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from tfgen.core import noise
 from tfgen.core.config import Config, option
+from tfgen.core.model import SAMPLE_ARGUMENTS
 from tfgen.losses import adversarial, health, penalties
 from tfgen.models.captioned import Captioned, clips_with_sentences
 from tfgen.networks import filtered, text
@@ -310,6 +311,18 @@ class TextFilterGAN(Captioned):
             for one, other in zip(self.read(tokens), self.read(ends), strict=True)
         ]
         return self._decode(vectors, seed, 0)
+
+    def morph_text(self, text, ends, seed=0):
+        """Return `morph` of sentences, string tensors `[rows]`."""
+        return self.morph(self.tokens(text), self.tokens(ends), seed)
+
+    def endpoints(self):
+        """Return sample(num, seed), generate(text, seed), morph(text, ends, seed)."""
+        text, ends = (
+            tf.TensorSpec([None], tf.string, name=name) for name in ("text", "ends")
+        )
+        morph = self.morph_text, [text, ends, SAMPLE_ARGUMENTS[1]]
+        return {**super().endpoints(), "morph": morph}
 
     def _decode(self, vectors, seed, first):
         rows = tf.shape(vectors[0])[0]

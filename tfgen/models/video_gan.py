@@ -60,6 +60,7 @@ class VideoGANConfig(OneStreamConfig):
     """And has two streams."""
 
     mask_weight: float = option(0.1, "w, of the mean mask", at_least=0)
+    mask_logit: float = option(0.0, "of the mask at the start, 0 as published")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +77,7 @@ SMALL = {
     "frames": 0,
     "channels": 16,
     "judge_channels": 16,
+    "learning_rate": 1e-3,
     "average_decay": 0.99,
 }
 TINY = {
@@ -263,11 +265,18 @@ class VideoGAN(OneStreamVideoGAN):
     """
 
     Config = VideoGANConfig
+    PRESETS = {
+        **OF_NOISE,
+        # Little training: a mask that starts nearly shut leaves still parts to b.
+        "small": {**SMALL, "mask_logit": -2.0},
+    }
 
     @staticmethod
     def make_generator(config, shape):
         """Return z -> [clips, foreground, mask, background]."""
-        return video.generator(config.latent_size, shape, config.channels)
+        return video.generator(
+            config.latent_size, shape, config.channels, mask_logit=config.mask_logit
+        )
 
     def penalties(self, given, clips, parts):
         """Return the mean of the mask, over all its values, with its weight."""
@@ -312,8 +321,11 @@ class FutureVideoGAN(ClipGAN):
         error = tf.reduce_mean(tf.abs(clips[:, 0] - given))
         return {"first_frame": (self.config.frame_weight, error)}
 
-    def predict(self, images):
-        """Return the clips that first frames `[rows, side, side, c]` begin."""
+    def predict_clips(self, images):
+        """Return the clips that first frames `[rows, side, side, c]` begin.
+
+        `predict` is Keras' own.
+        """
         return self.decode(images)
 
     def streams(self, images):
@@ -325,7 +337,7 @@ class FutureVideoGAN(ClipGAN):
         """Return predict(images), streams(images), score(videos)."""
         images = tf.TensorSpec([None, *self.spec.video.shape[1:]], name="images")
         return {
-            "predict": (self.predict, [images]),
+            "predict": (self.predict_clips, [images]),
             "streams": (self.streams, [images]),
             **super().endpoints(),
         }

@@ -13,6 +13,7 @@ import keras
 from tfgen.core.errors import BadInput
 from tfgen.layers import volumes
 from tfgen.layers.dynamic_filters import DynamicFilters
+from tfgen.layers.recurrence import GRU
 from tfgen.networks.text import Judge
 
 LEAK = 0.2
@@ -32,8 +33,7 @@ def generator(config, shape):
     steps = keras.Input([frames, latent], name="steps")
     y_content = keras.Input([frames, text], name="y_content")
     y_motion = keras.Input([frames, text], name="y_motion")
-    gru = keras.layers.GRU(latent, return_sequences=True, unroll=True, use_cudnn=False)
-    codes = gru(_beside([steps, y_motion]), initial_state=start)
+    codes = GRU(latent)([_beside([steps, y_motion]), start])
     repeated = keras.layers.RepeatVector(frames)(content)
     x = _fold(_beside([repeated, y_content, codes]))
     x = keras.layers.Dense(4 * 8 * width)(x)

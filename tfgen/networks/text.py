@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.layers.recurrence import GRU
 
 FEWEST = 10  # words that the convolutions of `branch` need
 
@@ -145,10 +146,8 @@ def sentence(config, feature):
             x = BagOfBigrams(feature.classes, config.sentence_size)(tokens)
             return keras.layers.Dense(config.text_size, "leaky_relu")(x)
         x = keras.layers.Embedding(len(feature.classes), 64)(tokens)
-        units = keras.layers.GRU(
-            config.text_size // 2, return_sequences=True, unroll=True, use_cudnn=False
-        )
-        x = keras.layers.Bidirectional(units)(x)
+        both = [GRU(config.text_size // 2, backwards)(x) for backwards in (False, True)]
+        x = keras.layers.Concatenate()(both)
         return _MeanOfWords()([x, tokens])
 
     return read

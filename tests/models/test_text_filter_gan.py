@@ -1,0 +1,237 @@
+"""Text-filter GAN: published sizes, what each update sees, sentences in and out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.test_wgan import count
+from tests.synthetic import clips
+from tfgen import models
+from tfgen.core.errors import BadInput
+from tfgen.core.spec import Feature
+from tfgen.layers import tokens as words
+from tfgen.models.text_filter_gan import (
+    MatchedTextFilterGAN,
+    TextConcatGAN,
+    TextFilterGAN,
+    TextFilterGANConfig,
+)
+from tfgen.networks import filtered, text
+
+SHAPE = (16, 64, 64, 3)  # of the published clips
+VOCABULARY = ("", "[UNK]", "a", "red", "circle")
+
+
+def tokens_of(length):
+    return Feature((length,), "int64", classes=VOCABULARY)
+
+
+def build(name="text_filter_gan", **hparams):
+    spec = clips(8).spec
+    return models.build(
+        name, "tiny", spec=spec, hparams=hparams, run_eagerly=True, xla="off"
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+def batch(model, rows=4):
+    """Random clips with the first sentences, other sentences, and latents."""
+    random = np.random.default_rng(0)
+
+    def draw(*shape):
+        return tf.constant(random.normal(size=(rows, *shape)).astype("float32"))
+
+    video = tf.tanh(draw(*model.spec.video.shape))
+    latents = [draw(*shape) for shape in model.latent_shapes().values()]
+    own, others = model.sentences[:rows], model.sentences[rows : 2 * rows]
+    return video, tf.constant(own), tf.constant(others), latents
+
+
+def test_published_numbers_of_parameters():
+    config = TextFilterGANConfig()
+    networks = {
+        "generator": filtered.generator(config, SHAPE),
+        "frames": filtered.frame_judge(config, SHAPE).network,
+        "clips": filtered.clip_judge(config, SHAPE).network,
+    }
+    counts = {k: count(v.trainable_variables) for k, v in networks.items()}
+    assert counts == {"generator": 2_695_235, "frames": 1_540_801, "clips": 4_123_009}
+
+
+def encoders(filters):
+    config = TextFilterGANConfig(filters=filters)
+    kernels = {"content": (1, 5, 5), "motion": (3, 5, 5)}
+    return sum(
+        count(text.branch(config, tokens_of(16), k, name=n).trainable_variables)
+        for n, k in kernels.items()
+    )
+
+
+# Two trunks, and from 2,560 + 256 numbers banks of filters for 1 + 3 frames.
+TRUNKS = 2 * (3 * 300 * 512 + 512 + 3 * 512 * 512 + 512 + 2 * 512 * 256 + 256)
+
+
+def heads(filters):
+    return 4 * 25 * filters**2 * (2560 + 256 + 2)
+
+
+def test_number_of_parameters_of_the_small_published_encoder():
+    assert encoders(8) == TRUNKS + heads(8)
+    assert heads(8) == 18_035_200
+
+
+@pytest.mark.slow
+def test_number_of_parameters_of_the_published_encoder():
+    assert encoders(32) == TRUNKS + heads(32)
+    assert TRUNKS == 3_021_312 and heads(32) == 288_563_200
+
+
+@pytest.mark.parametrize("length", [16, 32])
+def test_longer_sentences_change_no_vector(length):
+    config = dataclasses.replace(TextFilterGANConfig(), filters=2, text_channels=4)
+    branch = text.branch(config, tokens_of(length), (1, 5, 5), name="content")
+    shapes = [x.shape[1:] for x in branch.outputs]
+    assert shapes == [(1, 5, 5, 2, 2), (1, 5, 5, 2, 2), (256,)]
+
+
+def test_each_row_is_judged_by_its_own_sentence(model):
+    video, own, others, _ = batch(model)
+    order = tf.constant([2, 0, 3, 1])
+    for kind, encoder in (
+        ("frame", model.content_encoder),
+        ("clip", model.motion_encoder),
+    ):
+        judge = model._judges[kind]
+
+        def logits(video, tokens, judge=judge, encoder=encoder):
+            return judge.network([video, *encoder(tokens)]).numpy()
+
+        straight = logits(video, own)
+        np.testing.assert_allclose(
+            logits(tf.gather(video, order), tf.gather(own, order)),
+            straight[order],
+            atol=1e-5,
+        )
+        assert (np.abs(logits(video, others) - straight).max(axis=1) > 1e-6).all()
+        halves = judge.judge(judge.features(video), encoder(own))
+        np.testing.assert_allclose(halves, straight, atol=1e-6)
+
+
+def test_the_discriminators_loss(model):
+    """Cross-entropy, and 10 times the squared gradient of a clip's summed logits."""
+    video, own, others, latents = batch(model)
+    loss, reports, (real, other, fake, made) = model.judgement(
+        "frame", video, own, others, latents
+    )
+    assert real.shape == (4, 4)  # rows, frames
+    softplus = [np.logaddexp(0, x.numpy().astype("float64")) for x in (other, fake)]
+    wanted = np.logaddexp(0, -real.numpy().astype("float64")).mean()
+    wanted += 0.5 * (softplus[0].mean() + softplus[1].mean())
+    np.testing.assert_allclose(reports["discriminator_loss"], wanted, rtol=1e-5)
+    squares = []
+    for row in range(4):
+        one = tf.Variable(video[row : row + 1])
+        with tf.GradientTape() as tape:
+            inputs = model.content_encoder(own[row : row + 1])
+            total = tf.reduce_sum(model.frame_discriminator([one.value(), *inputs]))
+        squares.append(tf.reduce_sum(tf.square(tape.gradient(total, one))))
+    np.testing.assert_allclose(reports["r1"], np.mean(squares), rtol=1e-4)
+    np.testing.assert_allclose(loss, wanted + 10 * np.mean(squares), rtol=1e-4)
+    np.testing.assert_array_equal(made, model.make(own, latents))
+
+
+def test_the_generators_update_leaves_the_encoders_alone(model):
+    _, own, _, latents = batch(model)
+    encoders = model.content_encoder, model.motion_encoder
+    before = [v.numpy() for encoder in encoders for v in encoder.variables]
+    moved = model.generator.variables[0].numpy()
+    model._begin(lambda: 0)
+    model.descend(
+        model.generator_loss, model.generator, model.generator_optimizer, own, *latents
+    )
+    after = [v.numpy() for encoder in encoders for v in encoder.variables]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert np.any(moved != model.generator.variables[0].numpy())
+
+
+def test_other_sentences_are_others(model):
+    """Uniform over all the others, for rows without a known one over all."""
+    count = len(model.sentences)
+    sentence = tf.constant(np.repeat(np.arange(-1, count), 40))
+    model._begin(lambda: tf.constant(3, tf.int64))
+    found = model.other_sentences("test", sentence).numpy()
+    model._begin(lambda: tf.constant(3, tf.int64))
+    numbers = (found[:, None] == model.sentences).all(axis=-1).argmax(axis=1)
+    own = sentence.numpy()
+    assert (numbers != own).all()
+    apart = (numbers - own)[own >= 0] % count
+    assert set(apart) == set(range(1, count))
+
+
+def test_the_controls():
+    """One never sees wrong pairs, the other no filters; both are else the same."""
+    real, other, fake = (tf.constant([[x]]) for x in (1.0, 2.0, -0.5))
+
+    def separation(model, other):
+        return model.separation(None, real, other, fake)
+
+    assert separation(TextFilterGAN, other) != separation(TextFilterGAN, fake)
+    matched = MatchedTextFilterGAN
+    assert separation(matched, other) == separation(matched, fake)
+    np.testing.assert_allclose(
+        separation(matched, other), np.logaddexp(0, -1) + np.logaddexp(0, -0.5)
+    )
+    config = models.configure("text_concat_gan", "tiny")
+    assert not TextConcatGAN.FILTERED
+    judge = filtered.frame_judge(config, (4, 16, 16, 3), filtered=False)
+    clips, sentence = judge.network.inputs
+    assert sentence.shape == (None, config.text_size)
+    assert text.branch(config, tokens_of(16), name="content").output.shape[1:] == (
+        config.text_size,
+    )
+
+
+def test_sentences_in_words_numbers_and_between(model):
+    told = model.spec.features["sentence"].classes[5]
+    own = model.sentences[5:6]
+    one = model.generate(own, seed=3)
+    np.testing.assert_allclose(
+        model.generate_text(tf.constant([told.upper() + "!"]), 3), one, atol=1e-6
+    )
+    np.testing.assert_allclose(model.sample(1, seed=3, first=5)[0].shape, one[0].shape)
+    np.testing.assert_allclose(model.morph(own, own, seed=3), one, atol=1e-6)
+    other = model.sentences[6:7]
+    between = model.morph(own, other, seed=3)
+    assert np.abs(between - one)[:, 1:].max() > 1e-6
+
+
+def test_data_that_do_not_fit():
+    spec = clips(8).spec
+    without = spec.replace(features={"video": spec.video})
+    config = models.configure("text_filter_gan", "tiny")
+    with pytest.raises(BadInput, match="needs 'tokens' beside the video"):
+        TextFilterGAN.create(config, without)
+    one = spec.with_feature("sentence", classes=("The only one",))
+    with pytest.raises(BadInput, match="two sentences or more, .* lists 1"):
+        TextFilterGAN.create(config, one)
+    with pytest.raises(BadInput, match="4 frames of 8x8 do not fit"):
+        TextFilterGAN.create(dataclasses.replace(config, image_size=0), spec)
+    short = spec.with_feature("tokens", shape=(8,))
+    with pytest.raises(BadInput, match="8 words do not fit"):
+        TextFilterGAN.create(config, short)
+
+
+def test_vectors_of_words():
+    vocabulary = words.vocabulary_of(["a red circle"])
+    other = words.vocabulary_of(["green circle"])
+    one = text.WordVectors(vocabulary, 4)(np.array([[vocabulary.index("circle"), 0]]))
+    two = text.WordVectors(other, 4)(np.array([[other.index("circle"), 1]]))
+    np.testing.assert_array_equal(one, two)
+    assert np.any(one[0, 0] != 0) and not np.any(one[0, 1])
