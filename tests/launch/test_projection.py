@@ -49,7 +49,9 @@ def test_start_and_spread():
     assert spread == pytest.approx(2 * LATENT**0.5, rel=0.02)
 
 
-@pytest.mark.parametrize("name", ["pixels", "pca:8"])
+@pytest.mark.parametrize(
+    "name", ["pixels", pytest.param("pca:8", marks=pytest.mark.slow)]
+)
 def test_it_finds_w_of_images_it_can_make(name):
     model = Linear()
     random = np.random.default_rng(1)
