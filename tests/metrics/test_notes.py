@@ -16,7 +16,7 @@ def made(rows, seed, accuracy=1.0, shift=0.0):
     heard = np.where(random.uniform(size=rows) < accuracy, pitch, (pitch + 1) % PITCHES)
     logits = 20.0 * np.eye(PITCHES)[heard]
     features = np.eye(PITCHES)[heard] + random.normal(0, 0.1, [rows, PITCHES]) + shift
-    spectra = 3 * random.normal(size=[rows, 30]) + shift
+    spectra = 3 * random.normal(size=[rows, 30]) + 2 * shift
     return NoteSet(pitch, features, logits, spectra)
 
 
