@@ -15,7 +15,8 @@ adaptation), confusion. Of styles: truncation (a row a latent, psi from 0 to
 --truncation), mix (coarse styles of the left, fine ones of the top), walk (a GIF or
 MP4), project (images beside their projections into w). Of notes: grid (--num notes, or
 a row of them each --pitch) and interpolate, as a picture and a folder of WAV files;
-midi (--midi played to a WAV file). Clips are written as .gif, or as .png with a row of
+midi (--midi played to a WAV file). Of sentences: text (--num clips of each --text),
+morph (from one --text to another). Clips are written as .gif, or as .png with a row of
 frames for each. The last line on stdout is one JSON object.
 """
 
@@ -37,6 +38,7 @@ from . import (
     sample_domains,
     sample_notes,
     sample_styles,
+    sample_text,
 )
 
 FLAGS = flags.FLAGS
@@ -56,6 +58,7 @@ NEEDS = {
     "confusion": "classify",
     **dict.fromkeys(sample_styles.MODES, "map"),
     "midi": "render",
+    **sample_text.NEEDS,
 }
 FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
 MOST = 10_000  # images in a picture
@@ -86,6 +89,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("label", None, "Class to draw, of labelled models.", lower_bound=0)
 flags.DEFINE_list("pitch", [], "MIDI numbers, of models of notes; none: all in turn.")
 flags.DEFINE_string("midi", None, "MIDI file to play, of models of notes.")
+flags.DEFINE_multi_string("text", [], "Sentence to make a clip of; repeatable.")
 flags.DEFINE_string(
     "exemplars",
     None,
@@ -118,6 +122,10 @@ def main():
         raise BadInput("give either --workdir or --saved_model")
     if FLAGS.midi and not FLAGS["mode"].present:
         FLAGS["mode"].value = "midi"
+    if FLAGS.text and not FLAGS["mode"].present:
+        FLAGS["mode"].value = "text"
+    if FLAGS.text and FLAGS.mode not in sample_text.NEEDS:
+        raise BadInput(f"--text: --mode={FLAGS.mode} reads no sentence")
     in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
     if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
         raise BadInput(f"more than {MOST} images in one picture: lower --num")
@@ -152,6 +160,10 @@ def main():
         draw = sample_styles.MODES[FLAGS.mode]
         write_out, count, report = draw(source, FLAGS)
         _whole(out, write_out)
+    elif FLAGS.mode in sample_text.NEEDS:
+        clips, columns = getattr(sample_text, FLAGS.mode)(source, FLAGS)
+        write(out, clips, columns, source.spec)
+        count, report = len(clips), {"text": FLAGS.text}
     else:
         images, columns = globals()[f"_{FLAGS.mode}"](source)
         write(out, images, columns, source.spec)
@@ -264,6 +276,7 @@ class Source:
         )
         self.takes_label = "label" in {**decode, **generate}
         self.truncates = "truncation" in drawn
+        self.takes_text = "text" in generate
         self.is_sound = "audio" in self.spec.features
         render = self.signatures.get("render", {"inputs": {}})["inputs"]
         plain = set(decode) in ({"z"}, {"z", "label"})
@@ -283,6 +296,8 @@ class Source:
             valid = [mode for mode in valid if mode not in ("manifold", "latents")]
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
+        if not self.takes_text and "text" in valid:
+            valid.remove("text")
         if "synthesize" not in self.calls:
             valid = [mode for mode in valid if mode not in sample_styles.MODES]
         if "target" not in self.spec.features:

@@ -22,6 +22,7 @@ def check(model, folder):
                 "seed": np.int32(3),
                 "truncation": np.float32(0.7),
                 "text": np.array(["a Red circle, unheard of"] * rows),
+                "ends": np.array(["a blue square"] * rows),
             }
             shapes = [[side or 12 for side in a.shape[1:]] for a in arguments]
             inputs = [

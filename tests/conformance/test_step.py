@@ -33,6 +33,17 @@ STEPS = {"adda": [0, 1], "gansynth": [3], "text2video": [0, 1, 2]}
 
 # Costly ones whose base is tested in their stead.
 VARIANTS = ("stylegan2_ada", "stylegan2_diffaugment")
+CONTROLS = ("pt2v", "gt2v", "text_filter_gan_matched", "text_concat_gan")
+# Whose eager step takes seconds: once in the quick suite.
+LONG = ("text2video", "text_filter_gan")
+
+
+def names_but(*slow):
+    """All names as parameters, some of them in the slow suite."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if name in slow else [])
+        for name in harness.names()
+    ]
 
 
 def values(model):
@@ -44,7 +55,12 @@ def changed(before, after):
 
 
 @pytest.mark.parametrize(
-    ("name", "step"), [(n, s) for n in harness.names() for s in STEPS.get(n, [0])]
+    ("name", "step"),
+    [
+        pytest.param(n, s, marks=[pytest.mark.slow] if n in CONTROLS else [])
+        for n in harness.names()
+        for s in STEPS.get(n, [0])
+    ],
 )
 def test_an_update_moves_its_networks_and_nothing_else(name, step):
     model = harness.build(name, run_eagerly=True)
@@ -141,13 +157,7 @@ def unread(name, config_class):
     return left
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else [])
-        for name in harness.names()
-    ],
-)
+@pytest.mark.parametrize("name", names_but(*VARIANTS, *CONTROLS, *LONG))
 def test_every_field_of_config_is_read(name):
     assert unread(name, models.find(name).Config) == set()
 
@@ -160,7 +170,11 @@ def test_a_field_that_nobody_reads_is_found():
     assert unread(harness.TOY, Larger) == {"dropout"}
 
 
-SAMPLERS = [n for n in harness.names() if hasattr(models.find(n), "sample")]
+SAMPLERS = [
+    parameter
+    for parameter in names_but(*CONTROLS)
+    if hasattr(models.find(parameter.values[0]), "sample")
+]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

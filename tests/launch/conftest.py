@@ -246,6 +246,25 @@ def clip_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tones(tmp_path_factory):
+    """`folder:PATH` of 96 WAV files of 64 samples, an octave, one of another rate."""
+    from scipy.io import wavfile
+
+    from tests.synthetic import notes
+
+    path = tmp_path_factory.mktemp("wav")
+    arrays = notes(rows=96).arrays
+    rows = zip(np.asarray(arrays["audio"]), arrays["pitch"], strict=True)
+    for number, (audio, pitch) in enumerate(rows):
+        name = f"tone_{84 + pitch:03d}_{number}.wav"
+        if number:
+            wavfile.write(path / name, 16000, audio)
+        else:
+            wavfile.write(path / name, 32000, np.repeat(audio, 2))
+    return f"folder:{path}"
+
+
+@pytest.fixture(scope="session")
 def events():
     """Function returning {tag: {step: [values]}} of a run's event files."""
     import tensorflow as tf

@@ -10,32 +10,16 @@ from scipy.io import wavfile
 import tfgen
 from launch import midi
 from tests.launch.made_runs import make_run
-from tests.synthetic import notes
 from tfgen.data import wav
 
-RATE, PITCHES = 16000, range(84, 96)
+RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """`folder:PATH` of 96 WAV files of 64 samples, an octave, one of another rate."""
-    path = tmp_path_factory.mktemp("wav")
-    arrays = notes(rows=96).arrays
-    rows = zip(np.asarray(arrays["audio"]), arrays["pitch"], strict=True)
-    for number, (audio, pitch) in enumerate(rows):
-        name = f"tone_{84 + pitch:03d}_{number}.wav"
-        if number:
-            wavfile.write(path / name, RATE, audio)
-        else:
-            wavfile.write(path / name, 2 * RATE, np.repeat(audio, 2))
-    return f"folder:{path}"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, folder):
-    data = tfgen.data.load(folder, batch=16, validation_fraction=0.25)
+def run(tmp_path_factory, tones):
+    data = tfgen.data.load(tones, batch=16, validation_fraction=0.25)
     path = tmp_path_factory.mktemp("runs") / "gansynth"
-    return make_run(path, "gansynth_flat", data, folder, validation=0.25)
+    return make_run(path, "gansynth_flat", data, tones, validation=0.25)
 
 
 def sample(launcher, *flags):
@@ -81,6 +65,7 @@ def test_notes_of_an_export(run, launcher, tmp_path):
     np.testing.assert_allclose(list(found.values()), wanted, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_row_a_pitch(run, launcher, tmp_path):
     path, model = run
     out = f"--out={tmp_path}/some.png"
@@ -98,6 +83,7 @@ def test_a_row_a_pitch(run, launcher, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_interpolation_joins_notes(run, launcher, tmp_path):
     path, model = run
     out = f"--out={tmp_path}/between.png"
@@ -114,11 +100,16 @@ def test_interpolation_joins_notes(run, launcher, tmp_path):
     ("flags", "message"),
     [
         (["--pitch=60"], "--pitch=60: gansynth_flat plays the MIDI numbers 84 to 95"),
-        (["--pitch=C4"], "--pitch=C4: gansynth_flat plays the MIDI numbers 84 to 95"),
-        (["--mode=midi"], "--mode=midi needs --midi"),
-        (["--midi=/nowhere.mid"], "/nowhere.mid"),
-        (["--mode=manifold"], "valid: grid, interpolate, midi"),
-        (["--num=2000"], "more than 1000 notes at a time"),
+        *(
+            pytest.param([flag], message, marks=pytest.mark.slow)
+            for flag, message in {
+                "--pitch=C4": "--pitch=C4: gansynth_flat plays the MIDI numbers",
+                "--mode=midi": "--mode=midi needs --midi",
+                "--midi=/nowhere.mid": "/nowhere.mid",
+                "--mode=manifold": "valid: grid, interpolate, midi",
+                "--num=2000": "more than 1000 notes at a time",
+            }.items()
+        ),
     ],
 )
 def test_refusals_of_sampling(run, launcher, flags, message):
@@ -128,12 +119,12 @@ def test_refusals_of_sampling(run, launcher, flags, message):
     assert message in line
 
 
-def test_evaluation(run, launcher, folder, tmp_path):
+def test_evaluation(run, launcher, tones, tmp_path):
     path, model = run
-    data = tfgen.data.load(folder, batch=16)
+    data = tfgen.data.load(tones, batch=16)
     hparams = {"kind": "if", "frames": 8, "bins": 16}
     _, classifier = make_run(
-        tmp_path / "classifier", "pitch_classifier", data, folder, hparams=hparams
+        tmp_path / "classifier", "pitch_classifier", data, tones, hparams=hparams
     )
     tfgen.export(classifier, tmp_path / "export")
     extractor = f"--extractor=saved_model:{tmp_path}/export"
@@ -161,10 +152,11 @@ def test_evaluation(run, launcher, folder, tmp_path):
     assert "saved_model:PATH of an exported pitch_classifier" in ended.errors[0]
 
 
-def test_classifier_of_pitches(launcher, folder, tmp_path):
-    data = tfgen.data.load(folder, batch=16, validation_fraction=0.25)
+@pytest.mark.slow
+def test_classifier_of_pitches(launcher, tones, tmp_path):
+    data = tfgen.data.load(tones, batch=16, validation_fraction=0.25)
     path, model = make_run(
-        tmp_path / "run", "pitch_classifier", data, folder, validation=0.25
+        tmp_path / "run", "pitch_classifier", data, tones, validation=0.25
     )
     found = launcher.run(f"--workdir={path}", module="launch.evaluate").json["metrics"]
     rows = data.validation.arrays
@@ -174,11 +166,11 @@ def test_classifier_of_pitches(launcher, folder, tmp_path):
     assert set(found) == {"accuracy", "cross_entropy"}
 
 
-def test_a_training_leaves_sound(launcher, folder, tmp_path, events):
+def test_a_training_leaves_sound(launcher, tones, tmp_path, events):
     ended = launcher.run(
         "--model=gansynth_flat",
         "--preset=tiny",
-        f"--dataset={folder}",
+        f"--dataset={tones}",
         "--batch=8",
         "--steps=2",
         "--sample_every=2",
@@ -190,6 +182,20 @@ def test_a_training_leaves_sound(launcher, folder, tmp_path, events):
     samples = tmp_path / "run" / "samples"
     assert len(heard(samples / "step_000000002.wav")) == 16 * 64
     assert {"samples", "notes"} <= set(events(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("kind", ["silent", "out of range"])
+def test_refusals_of_sound(launcher, tmp_path, kind):
+    name = {"silent": "a_060.wav", "out of range": "a_200.wav"}[kind]
+    sound = np.zeros(64) if kind == "silent" else np.sin(np.arange(64.0))
+    wavfile.write(tmp_path / name, RATE, sound.astype("float32"))
+    given = ["--model=pitch_classifier", "--preset=tiny", "--steps=1", "--batch=2"]
+    data = [f"--dataset=folder:{tmp_path}", f"--workdir={tmp_path}/run"]
+    ended = launcher.run(*given, *data)
+    assert ended.code == 2
+    (line,) = ended.errors
+    assert name in line
+    assert {"silent": "is silent", "out of range": "no MIDI number"}[kind] in line
 
 
 # MIDI -------------------------------------------------------------------------------
@@ -229,6 +235,7 @@ def test_a_song_is_the_sum_of_its_notes():
     assert len(song) == pytest.approx(4.3 * RATE, abs=3)
 
 
+@pytest.mark.slow
 def test_a_midi_file_is_played(run, launcher, tmp_path):
     pretty_midi = pytest.importorskip("pretty_midi")
     song = pretty_midi.PrettyMIDI()

@@ -46,6 +46,7 @@ def z_of(model, num, purpose="sample"):
     return noise.normal(5, 0, purpose, num, [model.config.latent_size])
 
 
+@pytest.mark.slow
 def test_grid_takes_psi(run, launcher):
     found, _ = drawn(run, launcher, 2, "--num=4", "--truncation=0.5")
     wanted = as_bytes(run[1], run[1].sample(4, 5, truncation=0.5))
@@ -62,6 +63,7 @@ def test_truncation(run, launcher):
     np.testing.assert_array_equal(found[0, 0], found[1, 0])  # the mean of w
 
 
+@pytest.mark.slow
 def test_mixtures_have_coarse_styles_of_the_left(run, launcher):
     model = run[1]
     flags = ["--mode=mix", "--num=3", "--crossover=1"]
@@ -77,6 +79,7 @@ def test_mixtures_have_coarse_styles_of_the_left(run, launcher):
     assert refused.code == 2 and "valid: 0 to 4" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_walk_passes_its_stops(run, launcher, tmp_path):
     model, out = run[1], tmp_path / "walk.gif"
     flags = ["--mode=walk", "--num=1", "--columns=2", f"--out={out}", "--seed=5"]
@@ -94,6 +97,7 @@ def test_a_walk_passes_its_stops(run, launcher, tmp_path):
     assert refused.code == 2 and ".gif or .mp4" in refused.stderr
 
 
+@pytest.mark.slow
 def test_projection(run, launcher):
     flags = ["--mode=project", "--num=2", "--projection_steps=3", "--extractor=pca:4"]
     found, told = drawn(run, launcher, 2, *flags)
@@ -130,6 +134,7 @@ def test_films(tmp_path):
     assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
 
 
+@pytest.mark.slow
 def test_path_length(run, launcher):
     from tfgen.metrics import extractor, path_length
 

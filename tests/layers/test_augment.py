@@ -232,7 +232,9 @@ def test_gradients_of_both_orders(transform):
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("transform", [bgc, diff_augment])
+@pytest.mark.parametrize(
+    "transform", [bgc, pytest.param(diff_augment, marks=pytest.mark.slow)]
+)
 def test_xla_equals_plain(transform):
     x, weights = tf.constant(images(2, 6)), tf.ones([2, 6, 6, 3])
 

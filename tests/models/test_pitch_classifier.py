@@ -9,6 +9,7 @@ from tfgen import models
 from tfgen.core.errors import BadInput
 
 
+@pytest.mark.slow
 def test_it_learns_pitches():
     data = synthetic.notes(size=32, batch=64)
     hparams = {"frames": 4, "bins": 128, "channels": (8,), "features": 32}

@@ -12,7 +12,12 @@ from tfgen import models
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
 from tfgen.layers import tokens as words
-from tfgen.models.text_filter_gan import TextFilterGAN, TextFilterGANConfig
+from tfgen.models.text_filter_gan import (
+    MatchedTextFilterGAN,
+    TextConcatGAN,
+    TextFilterGAN,
+    TextFilterGANConfig,
+)
 from tfgen.networks import filtered, text
 
 SHAPE = (16, 64, 64, 3)  # of the published clips
@@ -122,7 +127,7 @@ def test_the_discriminators_loss(model):
     """Cross-entropy, and 10 times the squared gradient of a clip's summed logits."""
     video, own, others, latents = batch(model)
     loss, reports, (real, other, fake, made) = model.judgement(
-        "frame", video, own, others, latents
+        "frame", video, own, others, *latents
     )
     assert real.shape == (4, 4)  # rows, frames
     softplus = [np.logaddexp(0, x.numpy().astype("float64")) for x in (other, fake)]
@@ -171,14 +176,26 @@ def test_other_sentences_are_others(model):
 
 
 def test_the_controls():
-    matched = build("text_filter_gan_matched")
-    video, own, others, latents = batch(matched)
-    losses = [matched.clip_loss(video, own, x, *latents)[0] for x in (others, own)]
-    assert losses[0] == losses[1]
-    joined = build("text_concat_gan")
-    assert joined.content_encoder.output.shape == (None, joined.config.text_size)
-    losses = [joined.clip_loss(video, own, x, *latents)[0] for x in (others, own)]
-    assert losses[0] != losses[1]
+    """One never sees wrong pairs, the other no filters; both are else the same."""
+    real, other, fake = (tf.constant([[x]]) for x in (1.0, 2.0, -0.5))
+
+    def separation(model, other):
+        return model.separation(None, real, other, fake)
+
+    assert separation(TextFilterGAN, other) != separation(TextFilterGAN, fake)
+    matched = MatchedTextFilterGAN
+    assert separation(matched, other) == separation(matched, fake)
+    np.testing.assert_allclose(
+        separation(matched, other), np.logaddexp(0, -1) + np.logaddexp(0, -0.5)
+    )
+    config = models.configure("text_concat_gan", "tiny")
+    assert not TextConcatGAN.FILTERED
+    judge = filtered.frame_judge(config, (4, 16, 16, 3), filtered=False)
+    clips, sentence = judge.network.inputs
+    assert sentence.shape == (None, config.text_size)
+    assert text.branch(config, tokens_of(16), name="content").output.shape[1:] == (
+        config.text_size,
+    )
 
 
 def test_sentences_in_words_numbers_and_between(model):

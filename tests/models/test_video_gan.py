@@ -136,6 +136,13 @@ def test_the_clip_is_mixed_by_the_mask():
     np.testing.assert_allclose(made, wanted, atol=1e-6)
 
 
+def test_a_mask_may_start_nearly_shut():
+    model = build(mask_logit=-2.0)
+    mask = model.streams(tf.random.stateless_normal([5, 4], [0, 1]))["mask"]
+    # The kernels start near 0: the mask is sigmoid(-2).
+    np.testing.assert_allclose(mask, 1 / (1 + math.exp(2)), atol=0.02)
+
+
 def test_the_penalty_is_a_mean_over_the_mask():
     model = build(mask_weight=0.7)
     mask = tf.Variable(tf.random.stateless_uniform([5, 4, 8, 8, 1], [0, 1]))

@@ -60,6 +60,7 @@ class VideoGANConfig(OneStreamConfig):
     """And has two streams."""
 
     mask_weight: float = option(0.1, "w, of the mean mask", at_least=0)
+    mask_logit: float = option(0.0, "of the mask at the start, 0 as published")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +77,7 @@ SMALL = {
     "frames": 0,
     "channels": 16,
     "judge_channels": 16,
+    "learning_rate": 1e-3,
     "average_decay": 0.99,
 }
 TINY = {
@@ -263,11 +265,18 @@ class VideoGAN(OneStreamVideoGAN):
     """
 
     Config = VideoGANConfig
+    PRESETS = {
+        **OF_NOISE,
+        # Little training: a mask that starts nearly shut leaves still parts to b.
+        "small": {**SMALL, "mask_logit": -4.0},
+    }
 
     @staticmethod
     def make_generator(config, shape):
         """Return z -> [clips, foreground, mask, background]."""
-        return video.generator(config.latent_size, shape, config.channels)
+        return video.generator(
+            config.latent_size, shape, config.channels, mask_logit=config.mask_logit
+        )
 
     def penalties(self, given, clips, parts):
         """Return the mean of the mask, over all its values, with its weight."""

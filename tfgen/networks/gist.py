@@ -33,7 +33,11 @@ def posterior(config, shape, tokens):
 
 
 def decoder(config, shape, tokens):
-    """Return [z_g `[rows, gist_size]`, tokens] -> gists in [-1, 1]."""
+    """Return [z_g `[rows, gist_size]`, tokens] -> gists `[rows, side, side, c]`.
+
+    Pixels are not bounded to [-1, 1]: a tanh that many black pixels have saturated
+    never learned the rarer colours.
+    """
     z = keras.Input([config.gist_size], name="z")
     sentence, psi = _read(config, tokens)
     draw = convolutional.decoder(
@@ -42,11 +46,10 @@ def decoder(config, shape, tokens):
         1,
         config.gist_channels,
         kernel=4,
-        activation="relu",
+        activation="leaky_relu",
         name="draw",
     )
-    x = draw(keras.layers.Concatenate()([z, psi]))
-    gists = keras.layers.Activation("tanh", dtype="float32")(x)
+    gists = draw(keras.layers.Concatenate()([z, psi]))
     return keras.Model([z, sentence], gists, name="decoder")
 
 

@@ -209,7 +209,8 @@ class Spread(EqualisedConv2D):
 
     def call(self, x):
         """Return `[rows, h, w, filters]`, with a bias a channel."""
-        return self.finish(keras.ops.einsum("rn,hwnc->rhwc", x, self.scaled_kernel()))
+        kernel = self.scaled_kernel(self.factor)
+        return self.finish(keras.ops.einsum("rn,hwnc->rhwc", x, kernel))
 
 
 def _built(layer, inputs):

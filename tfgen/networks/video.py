@@ -37,7 +37,7 @@ def halvings(clip_shape):
     return halved, frames // 2**halved
 
 
-def generator(latent_size, clip_shape, channels, *, streams=2):
+def generator(latent_size, clip_shape, channels, *, streams=2, mask_logit=0.0):
     """Return z `[rows, latent_size]` -> clips in [-1, 1], and their parts.
 
     Args:
@@ -50,6 +50,7 @@ def generator(latent_size, clip_shape, channels, *, streams=2):
                 clip = mask * foreground + (1 - mask) * background
 
             1: the clips alone, of the foreground's network.
+        mask_logit: What the mask's logits start near: its bias.
     """
     halved, frames = halvings(clip_shape)
     width = channels * 2 ** (halved - 1)
@@ -60,7 +61,7 @@ def generator(latent_size, clip_shape, channels, *, streams=2):
     if streams == 1:
         clips = _head(3, clip_shape[-1], "tanh", name="head")(x)
         return keras.Model(z, clips, name="generator")
-    foreground, mask = _moving(x, clip_shape[-1])
+    foreground, mask = _moving(x, clip_shape[-1], mask_logit)
     x = keras.layers.Reshape([1, 1, latent_size])(z)
     x = _transposed(2, width, 4, 1, "valid")(x)
     x = rising(_normalised(x, GENERATING), channels)
@@ -125,13 +126,14 @@ def composed(foreground, mask, background):
     return [clips, foreground, mask, background]
 
 
-def _moving(x, channels):
+def _moving(x, channels, mask_logit=0.0):
     """Return foreground and mask: two convolutions, computed as one."""
-    x = _head(3, channels + 1, None, name="heads")(x)
+    bias = keras.initializers.Constant([*[0.0] * channels, mask_logit])
+    x = _head(3, channels + 1, None, name="heads", bias_initializer=bias)(x)
     return keras.ops.tanh(x[..., :channels]), keras.ops.sigmoid(x[..., channels:])
 
 
-def _head(axes, channels, activation, name=None):
+def _head(axes, channels, activation, **how):
     layer = volumes.Conv3DTranspose if axes == 3 else keras.layers.Conv2DTranspose
     return layer(
         channels,
@@ -141,7 +143,7 @@ def _head(axes, channels, activation, name=None):
         activation=activation,
         kernel_initializer=START.clone(),
         dtype="float32",
-        name=name,
+        **how,
     )
 
 
