@@ -54,6 +54,28 @@ def test_a_clip_of_a_sentence(launcher, runs, tmp_path):
     assert np.abs(shown.astype(int) - wanted).max() <= 1
 
 
+@pytest.mark.slow
+def test_what_a_training_shows(launcher, clip_folder, tmp_path):
+    ended = launcher.run(
+        "--model=text2video",
+        f"--dataset={clip_folder}",
+        "--preset=tiny",
+        "--batch=4",
+        "--steps=3",
+        "--sample_every=3",
+        f"--workdir={tmp_path}",
+    )
+    assert ended.code == 0, ended.stderr
+    model, samples = tfgen.load(tmp_path), tmp_path / "samples"
+    lines = (samples / "sentences.txt").read_text().splitlines()
+    count = len(sentences(model))
+    assert lines == [sentences(model)[row % count] for row in range(16)]
+    with Image.open(samples / "step_000000003_streams.png") as streams:
+        # Two clips a row: frame, foreground, mask, background and gist of each.
+        assert streams.size[0] == 10 * (SIDE + GAP) - GAP
+    assert frames_of(samples / "step_000000003.gif").shape[1] == 4 * (SIDE + GAP) - GAP
+
+
 def test_from_one_sentence_to_another(launcher, runs, tmp_path):
     path, model = runs["text_filter_gan"]
     first, second = sentences(model)[:2]

@@ -49,6 +49,15 @@ def test_quality_of_good_and_bad_notes():
     assert bad["pitch_accuracy"]["floor"] == 1.0
 
 
+def test_the_order_of_rows_does_not_count():
+    """Data are often sorted by pitch, and a score is a mean over ten parts."""
+    sets = [made(400, seed) for seed in range(3)]
+    by_pitch = [x.rows(np.argsort(x.pitch, kind="stable")) for x in sets]
+    found = notes.note_quality(*by_pitch, ["classifier_score"])["classifier_score"]
+    assert found["value"] == pytest.approx(PITCHES, abs=0.2)
+    assert found["floor"] == pytest.approx(PITCHES, abs=0.2)
+
+
 def test_only_what_was_asked():
     found = notes.note_quality(made(50, 0), made(20, 1), made(20, 2), ["ndb"])
     assert set(found) == {"ndb", "ndb_divergence"}

@@ -127,7 +127,7 @@ def test_the_discriminators_loss(model):
     """Cross-entropy, and 10 times the squared gradient of a clip's summed logits."""
     video, own, others, latents = batch(model)
     loss, reports, (real, other, fake, made) = model.judgement(
-        "frame", video, own, others, latents
+        "frame", video, own, others, *latents
     )
     assert real.shape == (4, 4)  # rows, frames
     softplus = [np.logaddexp(0, x.numpy().astype("float64")) for x in (other, fake)]

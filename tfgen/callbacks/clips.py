@@ -61,8 +61,10 @@ def write_gif(path, frames, rate=RATE):
 class ClipGrid(AtSteps):
     """Write `samples/step_<n>.gif`: the clips of the same latents, over training.
 
-    Models that have `streams` also leave `step_<n>_streams.png`: a row a clip, its
-    middle frame, the foreground's, the mask's, and the background.
+    Models that have `streams` or `sample_parts` also leave `step_<n>_streams.png`: a
+    row a clip, its middle frame, the foreground's, the mask's, the background and the
+    gist it started from, if any. Models of sentences leave `sentences.txt`, a line a
+    clip.
 
     Args:
         folder: Run folder; files go to its `samples`.
@@ -85,10 +87,15 @@ class ClipGrid(AtSteps):
     def begin(self, step):
         """Make the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if hasattr(self.model, "told"):
+            told = self.model.told(self.num)
+            (self.folder / "sentences.txt").write_text("\n".join(told) + "\n")
         self._draw = tf.function(self._made, autograph=False)
 
     def _made(self):
         model = self.model
+        if hasattr(model, "sample_parts"):
+            return model.sample_parts(self.num, seed=0)
         if not hasattr(model, "streams"):
             return {"videos": model.sample(self.num, seed=0)}
         given = model.prior(self.num, 0) if self.given is None else self.given
@@ -118,6 +125,8 @@ class ClipGrid(AtSteps):
             "mask": np.repeat(mask, clips.shape[-1], axis=-1),
             "background": to_uint8(made["background"], video),
         }
+        if "gist" in made:
+            parts["gist"] = to_uint8(made["gist"], video)
         table = np.stack(list(parts.values()), axis=1)
         # Two clips a row.
         columns = 2 * len(parts) if len(clips) > 8 else len(parts)

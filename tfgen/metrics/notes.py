@@ -80,7 +80,7 @@ def note_quality(train, test, fake, metrics=METRICS, seed: int = 0) -> dict[str,
       test: of real ones that it was not.
       fake: of generated ones.
       metrics: names in `METRICS`.
-      seed: of k-means.
+      seed: of the order of rows and of k-means.
 
     Returns:
       {number: {"value", "error", "floor", "n_real", "n_fake"}}. "pitch_accuracy" in
@@ -90,6 +90,11 @@ def note_quality(train, test, fake, metrics=METRICS, seed: int = 0) -> dict[str,
       The floor is the same of `test` in the place of the fakes; of the Frechet
       distance, of as many training notes.
     """
+    # The parts that a classifier score is taken of must not be sorted by pitch.
+    random = np.random.default_rng(seed)
+    train, test, fake = (
+        x.rows(random.permutation(len(x))) for x in (train, test, fake)
+    )
     found = {}
 
     def add(name, estimate, floor, real, of=fake):
@@ -112,8 +117,7 @@ def note_quality(train, test, fake, metrics=METRICS, seed: int = 0) -> dict[str,
         add("classifier_score", *of_all(lambda x: classifier_score(x.logits)), 0)
     if "frechet" in metrics:
         distance = frechet_distance(test.features, fake.features)
-        order = np.random.default_rng(seed).permutation(len(train))
-        posing = train.rows(order[: len(fake)])
+        posing = train.rows(slice(len(fake)))
         floor = frechet_distance(test.features, posing.features)
         add("frechet_distance", distance, floor, len(test))
     if "ndb" in metrics:

@@ -46,8 +46,17 @@ class Captioned(GenerativeModel):
 
         Row i is a function of (seed, first + i).
         """
+        return self.generate(self.in_turn(num, first), seed, first)
+
+    def in_turn(self, num, first=0):
+        """Return tokens of `num` training sentences, from number `first` on."""
         turn = (tf.range(num) + first) % len(self.sentences)
-        return self.generate(tf.gather(self.sentences, turn), seed, first)
+        return tf.gather(self.sentences, turn)
+
+    def told(self, num):
+        """Return the sentences of the first `num` samples, as they were written."""
+        classes = self.spec.features["sentence"].classes
+        return [classes[row % len(classes)] for row in range(num)]
 
     def generate_text(self, text, seed=0):
         """Return a clip of each sentence, a string tensor `[rows]`.

@@ -214,6 +214,10 @@ class DirectText2Video(Captioned):
         """
         return self.parts(tokens, seed, first)["videos"]
 
+    def sample_parts(self, num, seed=0, first=0):
+        """Return the clips of `sample` and what they are made of."""
+        return self.parts(self.in_turn(num, first), seed, first)
+
     def parts(self, tokens, seed=0, first=0):
         """Return the clips of `generate` and what they are made of."""
         tokens = tf.convert_to_tensor(tokens)

@@ -84,7 +84,8 @@ _SMALL = {
     "resolutions": 6,
     "channels": 32,
     "channel_budget": 512,
-    "latent_size": 64,
+    "latent_size": 16,
+    "learning_rate": 3e-3,
     "average_decay": 0.995,
 }
 _TINY = {

@@ -99,13 +99,13 @@ class StyleGAN2(GenerativeModel):
         "small": {**_REDUCED, "latent_size": 32, "channel_max": 32},
         "tiny": {
             **_REDUCED,
+            "image_size": 8,
             "latent_size": 8,
             "channel_max": 4,
             "mapping_layers": 2,
             "path_every": 2,
             "r1_every": 4,
             "r1_weight": 1.0,
-            "average_images": 100.0,
             "average_ramp": 0.5,
         },
     }

@@ -47,7 +47,8 @@ class GistConfig(DirectConfig):
     gist_size: int = option(100, "of z_g", at_least=1)
     gist_channels: int = option(64, "the VAE's maps at half size", at_least=1)
     deviation: float = option(0.1, "s, of pixels in [-1, 1]", above=0)
-    gist_learning_rate: float = option(2e-4, "Adam, beta_1 0.5, of the VAE", above=0)
+    gist_learning_rate: float = option(2e-4, "Adam, of the VAE", above=0)
+    gist_beta_1: float = option(0.5, "Adam, of the VAE", at_least=0, at_most=1)
     frame_weight: float = option(0.1, "w, of the first frame's distance", at_least=0)
     gist_steps: int = option(20_000, "of stage gist", at_least=0)
     video_steps: int = option(50_000, "of stage video", at_least=0)
@@ -64,9 +65,11 @@ class Text2VideoConfig(GistConfig):
 SMALL_GIST = {
     **SMALL,
     "gist_size": 16,
-    "gist_channels": 16,
+    "gist_channels": 32,
+    "deviation": 0.2,
     "gist_learning_rate": 1e-3,
-    "gist_steps": 4000,
+    "gist_beta_1": 0.9,
+    "gist_steps": 2000,
     "video_steps": 4000,
 }
 TINY_GIST = {
@@ -114,8 +117,8 @@ class GistText2Video(PairedText2Video):
 
     def default_optimizers(self):
         """Adam for the GAN and for the gist's VAE."""
-        rate = self.config.gist_learning_rate
-        gist = keras.optimizers.Adam(rate, beta_1=0.5)
+        config = self.config
+        gist = keras.optimizers.Adam(config.gist_learning_rate, config.gist_beta_1)
         return {**super().default_optimizers(), "gist_optimizer": gist}
 
     def stages(self):

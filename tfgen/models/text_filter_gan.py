@@ -37,6 +37,7 @@ from tfgen.models.captioned import Captioned, clips_with_sentences
 from tfgen.networks import filtered, text
 
 DEQUANTISATION = 1 / 128  # width of the uniform noise on real pixels
+BRANCHES = {"frame": "content", "clip": "motion"}  # of the text, by who reads it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,44 +161,52 @@ class TextFilterGAN(Captioned):
 
     def train_step(self, batch):
         """Each discriminator with its branch of the text, then the generator."""
-        tokens, rows = batch["tokens"], batch["tokens"].shape[0]
-        reports = {}
-        for kind, loss, judge, encoder, optimizers in (
-            (
-                "frame",
-                self.frame_loss,
-                self.frame_discriminator,
-                self.content_encoder,
-                (self.frame_discriminator_optimizer, self.content_encoder_optimizer),
-            ),
-            (
-                "clip",
-                self.clip_loss,
-                self.clip_discriminator,
-                self.motion_encoder,
-                (self.clip_discriminator_optimizer, self.motion_encoder_optimizer),
-            ),
-        ):
-            (_, judged), gradients = self.gradients(
-                loss,
-                (judge, encoder),
-                self.dequantised(batch["video"], kind),
-                tokens,
-                self.other_sentences(f"{kind}/other", batch["sentence"]),
-                *self.latents(kind, rows),
-            )
-            count = len(judge.trainable_variables)
-            self.apply(optimizers[0], judge, gradients[:count])
-            self.apply(optimizers[1], encoder, gradients[count:])
-            reports |= judged
+        frame = self.judge_step("frame", self.frame_loss, batch)
+        clip = self.judge_step("clip", self.clip_loss, batch)
         generator = self.descend(
             self.generator_loss,
             self.generator,
             self.generator_optimizer,
-            tokens,
-            *self.latents("generator", rows),
+            batch["tokens"],
+            *self.latents("generator", batch),
         )
-        return self.track(**reports, generator_loss=generator)
+        return self.track(**frame, **clip, generator_loss=generator)
+
+    def judge_step(self, kind, loss, batch):
+        """Move a discriminator and the branch it reads down one loss; returns reports.
+
+        Each by its own optimizer, of gradients taken before either has moved.
+        """
+        names = f"{kind}_discriminator", f"{BRANCHES[kind]}_encoder"
+        judge, encoder = (self.networks[name] for name in names)
+        (_, reports), gradients = self.gradients(
+            loss, (judge, encoder), *self.observed(kind, batch)
+        )
+        count = len(judge.trainable_variables)
+        optimizers = [self.optimizers[f"{name}_optimizer"] for name in names]
+        self.apply(optimizers[0], judge, gradients[:count])
+        self.apply(optimizers[1], encoder, gradients[count:])
+        return reports
+
+    def test_step(self, batch):
+        """Return both discriminators' losses on held-out clips."""
+        return self.track(
+            **{
+                f"{kind}_discriminator_loss": self.judgement(
+                    kind, *self.observed(kind, batch)
+                )[1]["discriminator_loss"]
+                for kind in BRANCHES
+            }
+        )
+
+    def observed(self, kind, batch):
+        """Return what a discriminator's loss takes: clips, sentences, others, noise."""
+        return [
+            self.dequantised(batch["video"], kind),
+            batch["tokens"],
+            self.other_sentences(f"{kind}/other", batch["sentence"]),
+            *self.latents(kind, batch),
+        ]
 
     def dequantised(self, clips, purpose):
         """Return real clips with uniform noise on each pixel."""
@@ -206,10 +215,10 @@ class TextFilterGAN(Captioned):
         )
         return clips + DEQUANTISATION * uniform
 
-    def latents(self, purpose, rows):
+    def latents(self, purpose, batch):
         """Draw content z, the GRU's start and its noise of each frame."""
         return [
-            self.noise(f"{purpose}/{name}", rows, shape)
+            self.noise(f"{purpose}/{name}", batch["tokens"].shape[0], shape)
             for name, shape in self.latent_shapes().items()
         ]
 
@@ -220,13 +229,13 @@ class TextFilterGAN(Captioned):
 
     def frame_loss(self, clips, tokens, others, *latents):
         """Return the frame discriminator's loss, and reports."""
-        loss, reports, _ = self.judgement("frame", clips, tokens, others, latents)
+        loss, reports, _ = self.judgement("frame", clips, tokens, others, *latents)
         return loss, {f"frame_{name}": value for name, value in reports.items()}
 
     def clip_loss(self, clips, tokens, others, *latents):
         """Return the clip discriminator's loss, and reports with those for alarms."""
         loss, reports, (real, other, fake, made) = self.judgement(
-            "clip", clips, tokens, others, latents
+            "clip", clips, tokens, others, *latents
         )
         refused = tf.reduce_mean(tf.cast(other < 0, tf.float32))
         return loss, {
@@ -237,14 +246,14 @@ class TextFilterGAN(Captioned):
             **health.of_samples(clips, made),
         }
 
-    def judgement(self, kind, clips, tokens, others, latents):
+    def judgement(self, kind, clips, tokens, others, *latents):
         """Return a discriminator's loss with its penalty, reports, and what they tell.
 
         The last are logits of real clips with their sentences, with other sentences, of
         made clips, and the made clips.
         """
         judge = self._judges[kind]
-        encoder = self.content_encoder if kind == "frame" else self.motion_encoder
+        encoder = self.networks[f"{BRANCHES[kind]}_encoder"]
         sentence, other = (text.listed(encoder(x)) for x in (tokens, others))
         made = tf.stop_gradient(self.make(tokens, latents))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -266,18 +275,13 @@ class TextFilterGAN(Captioned):
 
     def generator_loss(self, tokens, *latents):
         """Return both discriminators' cross-entropies of made clips called real."""
-        made = self.make(tokens, latents)
-        return tf.add_n(
-            [
-                adversarial.non_saturating_generator_loss(
-                    judge.judge(judge.features(made), text.listed(encoder(tokens)))
-                )
-                for judge, encoder in (
-                    (self._judges["frame"], self.content_encoder),
-                    (self._judges["clip"], self.motion_encoder),
-                )
-            ]
-        )
+        made, losses = self.make(tokens, latents), []
+        for kind, branch in BRANCHES.items():
+            judge = self._judges[kind]
+            sentence = text.listed(self.networks[f"{branch}_encoder"](tokens))
+            logits = judge.judge(judge.features(made), sentence)
+            losses.append(adversarial.non_saturating_generator_loss(logits))
+        return tf.add_n(losses)
 
     def make(self, tokens, latents):
         """Return the generator's clips of sentences, in training."""
