@@ -136,9 +136,7 @@ class Scale:
         estimate = adversarial.wasserstein_estimate(*scores)
         penalty = penalties.gradient_penalty(
             lambda x: self.judge(x / self.side, progress)[0],
-            real * self.side,
-            fake * self.side,
-            mix,
+            *(real * self.side, fake * self.side, mix),
         )
         pitch, right = _cross_entropy(logits, y)
         loss = config.penalty_weight * penalty - estimate + config.pitch_weight * pitch
@@ -240,23 +238,19 @@ class GANSynthFlat(GenerativeModel):
         real, y = self.representation.forward(batch["audio"]), self.one_hot(batch)
         rows, latents = real.shape[0], [self.config.latent_size]
         progress = tf.fill([rows], self.progress())
+        z = self.noise("discriminator_z", rows, latents)
+        mix = self.noise("mix", rows, [1, 1, 1], kind="uniform")
         _, judged = self.descend(
             scale.discriminator_loss,
             scale.discriminator,
             self.discriminator_optimizer,
-            real,
-            y,
-            self.noise("discriminator_z", rows, latents),
-            self.noise("mix", rows, [1, 1, 1], kind="uniform"),
-            progress,
+            *(real, y, z, mix, progress),
         )
         _, made = self.descend(
             scale.generator_loss,
             scale.generator,
             self.generator_optimizer,
-            y,
-            self.noise("z", rows, latents),
-            progress,
+            *(y, self.noise("z", rows, latents), progress),
         )
         return self.track(**judged, **made)
 
@@ -324,7 +318,7 @@ class GANSynthFlat(GenerativeModel):
 
 
 class GANSynth(GANSynthFlat):
-    """Grown from coarse to fine; arguments as of `GANSynthFlat`."""
+    """Grown from coarse to fine, a stage a resolution and one between each two."""
 
     Config = GANSynthConfig
     PRESETS = {
