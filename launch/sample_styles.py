@@ -56,7 +56,7 @@ def walk(source, flags):
 
     Between two stops lie --columns pictures, along great circles in z.
     """
-    from tfgen.callbacks.pictures import grid
+    from tfgen.callbacks.clips import clip_grid
     from tfgen.core.spec import to_uint8
 
     num, columns = _num(flags), flags.columns
@@ -67,8 +67,9 @@ def walk(source, flags):
     label = [np.tile(rows[:num], STOPS * columns) for rows in label]
     w = _mapped(source, flags, path.reshape([-1, z.shape[1]]), label)
     images = to_uint8(_synthesize(source, w), source.spec.image)
-    pictures = [grid(each) for each in np.split(images, STOPS * columns)]
-    return lambda path: write_film(path, pictures), len(images), {}
+    frames = images.reshape([STOPS * columns, num, *images.shape[1:]])
+    frames = clip_grid(np.swapaxes(frames, 0, 1))
+    return lambda path: write_film(path, frames), len(images), {}
 
 
 def project(source, flags):
@@ -121,8 +122,8 @@ def grid(source, flags):
     return _generate(source, z, flags.truncation, label)
 
 
-def write_film(path, pictures, rate=20):
-    """Write uint8 pictures `[h, w, c]`, `rate` a second, as .gif or .mp4.
+def write_film(path, frames, rate=20):
+    """Write frames, uint8 `[frames, h, w, c]`, `rate` a second, as .gif or .mp4.
 
     Raises:
         BadInput: MP4 without imageio and its ffmpeg.
@@ -130,7 +131,7 @@ def write_film(path, pictures, rate=20):
     if path.suffix.lower() == ".gif":
         from tfgen.callbacks.clips import write_gif
 
-        write_gif(path, pictures, rate)
+        write_gif(path, frames, rate)
         return
     try:
         import imageio.v3
@@ -140,7 +141,6 @@ def write_film(path, pictures, rate=20):
             "an .mp4 file needs imageio[ffmpeg] (pip install tfgen[video]); give a "
             ".gif file"
         ) from None
-    frames = np.stack(pictures)
     even = [side // 2 * 2 for side in frames.shape[1:3]]  # the codec wants it
     frames = np.broadcast_to(frames, [*frames.shape[:3], 3])[:, : even[0], : even[1]]
     imageio.v3.imwrite(path, frames, fps=rate, plugin="FFMPEG", macro_block_size=1)

@@ -124,13 +124,13 @@ def test_what_has_no_styles_says_so(launcher, tmp_path, pictures):
 
 def test_films(tmp_path):
     random = np.random.default_rng(0)
-    pictures = list(random.integers(0, 256, [3, 33, 40, 3], dtype=np.uint8))
-    sample_styles.write_film(tmp_path / "film.gif", pictures, rate=10)
+    frames = random.integers(0, 256, [3, 33, 40, 3], dtype=np.uint8)
+    sample_styles.write_film(tmp_path / "film.gif", frames, rate=10)
     with Image.open(tmp_path / "film.gif") as film:
         assert (film.n_frames, film.size) == (3, (40, 33))
         assert film.info["duration"] == 100
     pytest.importorskip("imageio_ffmpeg")
-    sample_styles.write_film(tmp_path / "film.mp4", pictures)
+    sample_styles.write_film(tmp_path / "film.mp4", frames)
     assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
 
 

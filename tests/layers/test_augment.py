@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conformance import test_xla
 from tfgen.layers import augment, warp
 
 SIZE = 8
@@ -235,16 +236,22 @@ def test_gradients_of_both_orders(transform):
 @pytest.mark.parametrize(
     "transform", [bgc, pytest.param(diff_augment, marks=pytest.mark.slow)]
 )
-def test_xla_equals_plain(transform):
+def test_xla_equals_plain_and_could_run_on_a_tpu(transform):
     x, weights = tf.constant(images(2, 6)), tf.ones([2, 6, 6, 3])
 
     def both(x):
-        return transform(x), penalty(x, weights, transform)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = penalty(x, weights, transform)
+        return transform(x), tape.gradient(value, x)
 
     plain = tf.function(both, autograph=False)(x)
-    compiled = tf.function(both, autograph=False, jit_compile=True)(x)
-    for a, b in zip(plain, compiled, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    compiled = tf.function(both, autograph=False, jit_compile=True)
+    for a, b in zip(plain, compiled(x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    traced = compiled.get_concrete_function(tf.TensorSpec(x.shape))
+    assert list(test_xla.graph_complaints(traced)) == []
+    assert test_xla.hlo_complaints(compiled, [tf.TensorSpec(x.shape)]) == []
 
 
 def diff(x, **changes):

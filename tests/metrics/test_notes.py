@@ -16,7 +16,7 @@ def made(rows, seed, accuracy=1.0, shift=0.0):
     heard = np.where(random.uniform(size=rows) < accuracy, pitch, (pitch + 1) % PITCHES)
     logits = 20.0 * np.eye(PITCHES)[heard]
     features = np.eye(PITCHES)[heard] + random.normal(0, 0.1, [rows, PITCHES]) + shift
-    spectra = 3 * random.normal(size=[rows, 30]) + shift
+    spectra = 3 * random.normal(size=[rows, 30]) + 2 * shift
     return NoteSet(pitch, features, logits, spectra)
 
 
@@ -34,7 +34,8 @@ def test_quality_of_good_and_bad_notes():
     train, test = made(1000, 0), made(400, 1)
     good = notes.note_quality(train, test, made(400, 2))
     assert good["pitch_accuracy"]["value"] == 1.0
-    assert good["classifier_score"]["value"] == pytest.approx(PITCHES, abs=0.1)
+    # Parts of 40 rows do not hold the classes evenly: exp(log 4 - 3 / 80) = 3.85.
+    assert good["classifier_score"]["value"] == pytest.approx(3.85, abs=0.1)
     # At 5 % a cell, 50 cells: 2.5 by chance, with a deviation of 1.5.
     assert good["ndb"]["value"] < 9 and good["ndb"]["cells"] == 50
     assert good["frechet_distance"]["value"] < 0.01
@@ -54,8 +55,8 @@ def test_the_order_of_rows_does_not_count():
     sets = [made(400, seed) for seed in range(3)]
     by_pitch = [x.rows(np.argsort(x.pitch, kind="stable")) for x in sets]
     found = notes.note_quality(*by_pitch, ["classifier_score"])["classifier_score"]
-    assert found["value"] == pytest.approx(PITCHES, abs=0.2)
-    assert found["floor"] == pytest.approx(PITCHES, abs=0.2)
+    assert found["value"] == pytest.approx(3.85, abs=0.1)
+    assert found["floor"] == pytest.approx(3.85, abs=0.1)
 
 
 def test_only_what_was_asked():

@@ -85,7 +85,6 @@ _SMALL = {
     "channels": 32,
     "channel_budget": 512,
     "latent_size": 16,
-    "learning_rate": 3e-3,
     "average_decay": 0.995,
 }
 _TINY = {
@@ -200,9 +199,8 @@ class GANSynthFlat(GenerativeModel):
     @classmethod
     def create(cls, config, spec):
         """Build the networks for the pitches and the length of the notes of `spec`."""
-        spec = spec.for_notes(
-            "gansynth", samples=config.samples, sample_rate=config.sample_rate
-        )
+        how = {"samples": config.samples, "sample_rate": config.sample_rate}
+        spec = spec.for_notes("gansynth", **how)
         last = config.resolutions
         *sides, outputs = _representation(config, spec).shape
         start = tuple(side // 2 ** (last - 1) for side in sides)
@@ -211,10 +209,8 @@ class GANSynthFlat(GenerativeModel):
                 f"spectrograms of {sides[0]}x{sides[1]} cannot be halved "
                 f"{last - 1} times: change frames, bins or resolutions"
             )
-        widths = [
-            min(max(1, config.channel_budget // 2**block), config.channels)
-            for block in range(1, last + 1)
-        ]
+        budgets = [config.channel_budget // 2**block for block in range(1, last + 1)]
+        widths = [min(max(1, budget), config.channels) for budget in budgets]
         classes = len(spec.features["pitch"].classes)
         first = 1 if cls.GROWS else last
         sizes = config.latent_size + classes, start, widths, outputs, first
@@ -225,12 +221,11 @@ class GANSynthFlat(GenerativeModel):
 
     def default_optimizers(self):
         """Adam without momentum for both."""
-
-        def adam():
-            rate = self.config.learning_rate
-            return keras.optimizers.Adam(rate, beta_1=0.0, beta_2=0.99, epsilon=1e-8)
-
-        return {"discriminator_optimizer": adam(), "generator_optimizer": adam()}
+        rate = self.config.learning_rate
+        return {
+            f"{name}_optimizer": keras.optimizers.Adam(rate, 0.0, 0.99, epsilon=1e-8)
+            for name in ("discriminator", "generator")
+        }
 
     def progress(self):
         """Return p of the current step: the last resolution alone."""
@@ -273,11 +268,10 @@ class GANSynthFlat(GenerativeModel):
         progress = tf.fill([rows], self.progress())
         fake = self.whole.make(z, y, progress, self.generator_ema)
         score, logits = self.whole.judge(real, progress)
-        scores = score, self.whole.judge(fake, progress)[0]
-        return self.track(
-            wasserstein_estimate=adversarial.wasserstein_estimate(*scores),
-            pitch_accuracy=_cross_entropy(logits, y)[1],
-        )
+        fake_score, _ = self.whole.judge(fake, progress)
+        estimate = adversarial.wasserstein_estimate(score, fake_score)
+        right = _cross_entropy(logits, y)[1]
+        return self.track(wasserstein_estimate=estimate, pitch_accuracy=right)
 
     def one_hot(self, batch):
         """Return the pitches of a batch, `[rows, classes]`."""
@@ -330,12 +324,7 @@ class GANSynthFlat(GenerativeModel):
 
 
 class GANSynth(GANSynthFlat):
-    """Grown from coarse to fine, a stage a resolution and one between each two.
-
-    Args:
-        config: `GANSynthConfig`.
-        spec: As of `GANSynthFlat`, as are the networks.
-    """
+    """Grown from coarse to fine; arguments as of `GANSynthFlat`."""
 
     Config = GANSynthConfig
     PRESETS = {
@@ -371,10 +360,8 @@ class GANSynth(GANSynthFlat):
     def progress(self):
         """Return p of the current step: how many fades are done, and what of this."""
         stable, grow = self.config.stable_steps, self.config.grow_steps
-        starts = [
-            fade * (stable + grow) + stable
-            for fade in range(self.config.resolutions - 1)
-        ]
+        fades = range(self.config.resolutions - 1)
+        starts = [fade * (stable + grow) + stable for fade in fades]
         gone = self.step.value - tf.constant(starts, tf.int64)
         # Whole numbers until here: in float32, steps above 2^24 fall together.
         done = tf.cast(tf.clip_by_value(gone, 0, grow), tf.float32)
@@ -382,9 +369,8 @@ class GANSynth(GANSynthFlat):
 
     def stage_step(self, scale, start, batch):
         """As `train_step`, of a stage that starts at step `start`."""
-        starts = tf.equal(self.step.value, start)
-        restart(self.discriminator_optimizer, starts)
-        restart(self.generator_optimizer, starts)
+        for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
+            restart(optimizer, tf.equal(self.step.value, start))
         return self.update(scale, batch)
 
 
