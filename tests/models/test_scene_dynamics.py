@@ -44,7 +44,7 @@ def least_moving(clips):
 
 @functools.cache
 def two_streams():
-    return trained("video_gan", 1500)
+    return trained("video_gan", 500)
 
 
 def figures(model):
@@ -74,7 +74,7 @@ def test_the_mask_finds_what_moves():
 
 def test_one_stream_does_not_stand_still():
     """Without a mask no pixel is still by construction."""
-    made = trained("video_gan_one_stream", 1500).sample(CLIPS, seed=1).numpy()
+    made = trained("video_gan_one_stream", 500).sample(CLIPS, seed=1).numpy()
     one, two = least_moving(made), figures(two_streams())["least_moving"]
     print({"one_stream": one, "two_streams": two, "motion": motion(made)})
     assert one > 2 * two

@@ -268,7 +268,7 @@ class VideoGAN(OneStreamVideoGAN):
     PRESETS = {
         **OF_NOISE,
         # Little training: a mask that starts nearly shut leaves still parts to b.
-        "small": {**SMALL, "mask_logit": -4.0},
+        "small": {**SMALL, "mask_logit": -3.0},
     }
 
     @staticmethod
