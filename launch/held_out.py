@@ -24,12 +24,12 @@ def load(run, data_dir=None, name=None):
         "data_dir": data_dir or run["data_dir"],
         "validation_fraction": 0.0 if name else run["validation_fraction"],
         "image_size": run["config"].get("image_size") or None,
-        "frames": run["config"].get("frames") or None,
         "on_corrupt": run.get("on_corrupt", "stop"),
     }
     if run.get("target_dataset") and not name:
         return data.load_pair(run["dataset"], run["target_dataset"], **how)
-    return data.load(name or run["dataset"], **how)
+    frames = run["config"].get("frames") or None
+    return data.load(name or run["dataset"], frames=frames, **how)
 
 
 def split(data):

@@ -193,12 +193,11 @@ def _load_data(config):
         "data_dir": FLAGS.data_dir,
         "validation_fraction": FLAGS.validation_fraction,
         "image_size": getattr(config, "image_size", 0) or None,
-        "frames": getattr(config, "frames", 0) or None,
         "on_corrupt": FLAGS.on_corrupt,
     }
     if FLAGS.target_dataset:
         return data.load_pair(FLAGS.dataset, FLAGS.target_dataset, **how)
-    return data.load(FLAGS.dataset, **how)
+    return data.load(FLAGS.dataset, frames=getattr(config, "frames", 0) or None, **how)
 
 
 def _build(config, data, strategy, **arguments):

@@ -122,7 +122,7 @@ for name in ("tfgen", "keras", "tf_keras"):
     sys.modules[name] = None
 import tensorflow as tf
 generate = tf.saved_model.load("export").signatures["generate"]
-clips = generate(text=tf.constant([{told!r}, "what is this"]), seed=tf.constant(3))
+clips = generate(text=tf.constant([{told!r}, "what was this"]), seed=tf.constant(3))
 print(json.dumps(clips["videos"].numpy().tolist()))
 """
     ended = subprocess.run(

@@ -220,7 +220,7 @@ def test_perfect_translators_have_no_cycle_loss(model, monkeypatch):
 
 def test_the_identity_term_feeds_each_generator_its_own_output(model, monkeypatch):
     """G is to leave images of B alone: wired the other way it fights translation."""
-    a, b = tf.zeros([2, 4, 4, 1]), tf.ones([2, 4, 4, 1])
+    a, b = tf.zeros([2, 8, 8, 1]), tf.ones([2, 8, 8, 1])
     monkeypatch.setattr(model, "generator_ab", lambda x: tf.ones_like(x))
     monkeypatch.setattr(model, "generator_ba", lambda x: tf.zeros_like(x))
     _, (parts, _, _) = model.generators_loss(a, b)

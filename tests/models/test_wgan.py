@@ -215,10 +215,10 @@ def test_the_critic_is_clipped_after_every_update():
         clip()
         measure("after")
 
-    def applied(optimizer, network, gradients, clip=None):
+    def applied(optimizer, network, gradients, *how):
         if network is model.generator:
             measure("generator")
-        apply(optimizer, network, gradients, clip)
+        apply(optimizer, network, gradients, *how)
 
     model.clip_critic, model.apply = clipped, applied
     model.fit(stream(8), steps_per_epoch=2, verbose=0)
