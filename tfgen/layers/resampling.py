@@ -101,10 +101,24 @@ def _convolved(x, before, after, stride=1, gain=1.0):
 
 def _along_both(x, matrix_of):
     _, height, width, channels = x.shape
-    down, across = (tf.cast(matrix_of(side), x.dtype) for side in (height, width))
-    x = down @ tf.reshape(x, [-1, height, width * channels])
-    x = across @ tf.reshape(x, [-1, width, channels])
+    down, across = matrix_of(height), matrix_of(width)
+    x = _product(down, tf.reshape(x, [-1, height, width * channels]))
+    x = _product(across, tf.reshape(x, [-1, width, channels]))
     return tf.reshape(x, [-1, down.shape[0], across.shape[0], channels])
+
+
+def _product(matrix, x):
+    """Return matrix @ x, for each row of x; the gradient is the transposed product.
+
+    TensorFlow's own would sum over axes that it asks for at run time, as if the matrix
+    could have a gradient.
+    """
+
+    @tf.custom_gradient
+    def product(x):
+        return tf.cast(matrix, x.dtype) @ x, lambda y: _product(matrix.T, y)
+
+    return product(x)
 
 
 @functools.cache
