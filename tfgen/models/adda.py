@@ -35,7 +35,7 @@ from tfgen.core.errors import BadInput
 from tfgen.core.model import GenerativeModel
 from tfgen.core.schedules import Annealed
 from tfgen.layers.reversal import reverse_gradient
-from tfgen.losses import adversarial, health
+from tfgen.losses import adversarial, classification, health
 from tfgen.networks import dense
 
 SHAPE = (28, 28, 1)  # of the images, in [0, 1]
@@ -338,12 +338,8 @@ def _log_odds(outputs):
 
 
 def _cross_entropy(logits, labels):
-    loss = tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    )
-    hits = tf.argmax(logits, axis=-1) == tf.cast(labels, tf.int64)
-    accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
-    return loss, {"source_cross_entropy": loss, "source_accuracy": accuracy}
+    loss, reports = classification.cross_entropy(logits, labels)
+    return loss, {f"source_{name}": value for name, value in reports.items()}
 
 
 def _answers(classifier, features):

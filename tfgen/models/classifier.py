@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfgen.core.config import Config, option
 from tfgen.core.errors import BadInput
 from tfgen.core.model import GenerativeModel
+from tfgen.losses import classification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +94,7 @@ class Classifier(GenerativeModel):
     def cross_entropy(self, images, labels):
         """Return the mean cross-entropy in nats, and it with the accuracy."""
         logits, _ = self.network(images)
-        loss = tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        )
-        hits = tf.argmax(logits, axis=-1) == tf.cast(labels, tf.int64)
-        accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
-        return loss, {"cross_entropy": loss, "accuracy": accuracy}
+        return classification.cross_entropy(logits, labels)
 
     def classify(self, images):
         """Return logits, probabilities, features and the likeliest label."""

@@ -21,6 +21,7 @@ from tfgen.core.config import Config, option
 from tfgen.core.errors import BadInput
 from tfgen.core.model import GenerativeModel
 from tfgen.layers.spectrogram import KINDS, Representation
+from tfgen.losses import classification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,12 +121,7 @@ class PitchClassifier(GenerativeModel):
     def cross_entropy(self, magnitude, pitch):
         """Return the mean cross-entropy in nats, and it with the accuracy."""
         logits, _ = self.network(magnitude)
-        loss = tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(pitch, logits)
-        )
-        hits = tf.argmax(logits, axis=-1) == tf.cast(pitch, tf.int64)
-        accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
-        return loss, {"cross_entropy": loss, "accuracy": accuracy}
+        return classification.cross_entropy(logits, pitch)
 
     def classify_notes(self, audio):
         """Return logits, probabilities, features and pitch of sound `[rows, samples]`.

@@ -20,6 +20,7 @@ from tfgen.core.config import Config, option
 from tfgen.core.errors import BadInput
 from tfgen.core.model import GenerativeModel
 from tfgen.layers import volumes
+from tfgen.losses import classification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +102,7 @@ class VideoClassifier(GenerativeModel):
     def cross_entropy(self, videos, labels):
         """Return the mean cross-entropy in nats, and it with the accuracy."""
         logits, _ = self.network(videos)
-        loss = tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        )
-        hits = tf.argmax(logits, axis=-1) == tf.cast(labels, tf.int64)
-        accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
-        return loss, {"cross_entropy": loss, "accuracy": accuracy}
+        return classification.cross_entropy(logits, labels)
 
     def classify(self, videos):
         """Return logits, probabilities, features and the likeliest label."""
