@@ -1,5 +1,8 @@
 from setuptools import find_packages, setup
 
+AUDIO = ["pretty_midi", "pyfluidsynth"]
+VIDEO = ["imageio[ffmpeg]"]
+
 setup(
     name="tfgen",
     version="0.1.0",
@@ -27,9 +30,9 @@ setup(
         "pillow",
     ],
     extras_require={
-        "audio": ["pretty_midi", "pyfluidsynth"],
-        "video": ["imageio[ffmpeg]"],
-        "test": ["pytest", "pytest-xdist", "ruff"],
+        "audio": AUDIO,
+        "video": VIDEO,
+        "test": [*AUDIO, *VIDEO, "pytest", "pytest-xdist", "ruff"],
         "bench": ["torch"],
     },
     entry_points={

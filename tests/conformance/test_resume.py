@@ -7,6 +7,8 @@ from tfgen.core import checkpoint
 
 BEFORE, AFTER = 3, 3
 QUICK = [("vae", 1, True), ("wgan_gp", 2, False)]
+# The others: a save holds nothing that depends on how a step is compiled.
+EVERY_WAY = ("vae", "wgan", "wgan_gp")
 
 
 def check(cases, folder, strategy, timeout):
@@ -37,5 +39,7 @@ def test_a_fresh_process_goes_on_bitwise(tmp_path, two_replicas):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", harness.names())
 def test_every_model_goes_on_bitwise(name, tmp_path, two_replicas):
-    cases = [(name, replicas, xla) for replicas in (1, 2) for xla in (False, True)]
+    ways = [(1, False), (1, True), (2, False), (2, True)]
+    ways = ways if name in EVERY_WAY else [(2, False)]
+    cases = [(name, replicas, xla) for replicas, xla in ways]
     check(cases, tmp_path, two_replicas, timeout=400)
