@@ -25,6 +25,7 @@ flags.DEFINE_string("model", "wgan_gp", "Name of the model.")
 flags.DEFINE_string("preset", "small", "Sizes of the model: paper, small or tiny.")
 flags.DEFINE_multi_string("hparam", [], "name=value changing the preset; repeatable.")
 flags.DEFINE_string("dataset", "mnist_5k", "Data: a name, npz:PATH or folder:PATH.")
+flags.DEFINE_string("target_dataset", None, "Second domain, likewise.")
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
 flags.DEFINE_integer("batch", 64, "Rows of each update.", lower_bound=1)
 flags.DEFINE_integer(
@@ -47,7 +48,7 @@ flags.DEFINE_integer("rounds", 10, "Pairs of blocks.", lower_bound=2)
 
 def main():
     """Verify, time, compare; returns the JSON line's dict."""
-    from tfgen import data, models
+    from tfgen import models
 
     from . import benchmark_sides as sides
     from . import benchmark_twins
@@ -60,19 +61,14 @@ def main():
     config = models.configure(
         FLAGS.model, FLAGS.preset, common_flags.parse_hparams(FLAGS.hparam)
     )
-    if FLAGS.against != "none":
-        benchmark_twins.check(FLAGS.model, config)
-    elif FLAGS.steps_per_execution > 1:
+    if FLAGS.against == "none" and FLAGS.steps_per_execution > 1:
         raise BadInput("--against=none runs one step a call")
     if FLAGS.against == "torch":
-        _require_torch()
-    stream = data.load(
-        FLAGS.dataset,
-        batch=FLAGS.batch,
-        seed=FLAGS.seed,
-        data_dir=FLAGS.data_dir,
-        image_size=getattr(config, "image_size", 0) or None,
-    ).train
+        written_for = {n: t.written_for for n, t in _torch_twins().items()}
+        benchmark_twins.check(FLAGS.model, config, written_for)
+    elif FLAGS.against != "none":
+        benchmark_twins.check(FLAGS.model, config, benchmark_twins.WRITTEN_FOR)
+    stream = _load_data(config)
     if FLAGS.against == "none":
         return _alone(config, stream)
     # Rounding of bfloat16 hides what differs, so equality is shown in float32.
@@ -94,6 +90,21 @@ def main():
     seconds = sides.alternate(ours.block, theirs.block, FLAGS.steps, FLAGS.rounds)
     found = {**sides.summary(seconds), **verified, **forms}
     return _result(config, ours.model, found)
+
+
+def _load_data(config):
+    from tfgen import data
+
+    how = {
+        "batch": FLAGS.batch,
+        "seed": FLAGS.seed,
+        "data_dir": FLAGS.data_dir,
+        "image_size": getattr(config, "image_size", 0) or None,
+    }
+    if FLAGS.target_dataset:
+        return data.load_pair(FLAGS.dataset, FLAGS.target_dataset, **how).train
+    frames = getattr(config, "frames", 0) or None
+    return data.load(FLAGS.dataset, frames=frames, **how).train
 
 
 def _alone(config, stream):
@@ -153,9 +164,7 @@ def _pair(config, stream, precision, form="channels_last"):
         other.networks[name].set_weights(network.get_weights())
     xla, updates = model.xla, model.updates_per_step
     if FLAGS.against == "torch":
-        from . import benchmark_torch
-
-        theirs = benchmark_torch.Twin(FLAGS.model, other, stream, form)
+        theirs = _torch_twins()[FLAGS.model](other, stream, form)
         return sides.Steps(model, stream, updates), theirs
     if FLAGS.against in ("keras_fit", "keras_plain"):
         xla = xla and FLAGS.against == "keras_fit"
@@ -168,7 +177,8 @@ def _pair(config, stream, precision, form="channels_last"):
     return sides.Steps(model, stream, updates), sides.Steps(twin, stream, updates)
 
 
-def _require_torch():
+def _torch_twins():
+    """Return {model: its training step in PyTorch}."""
     # Triton is for GPUs; its LLVM and TensorFlow's end the process that loads both.
     sys.modules.setdefault("triton", None)
     try:
@@ -177,6 +187,9 @@ def _require_torch():
         raise BadInput(
             "--against=torch needs PyTorch: pip install 'tfgen[bench]'"
         ) from None
+    from .benchmark_torch_steps import TWINS
+
+    return TWINS
 
 
 def command():

@@ -44,11 +44,17 @@ WRITTEN_FOR = {
 }
 
 
-def check(name, config):
-    """Refuse models and hparams that no twin is written for."""
-    if name not in TRAINED:
-        raise BadInput(f"no twin of {name!r}; valid: {', '.join(TRAINED)}")
-    for field, value in WRITTEN_FOR[name].items():
+def check(name, config, written_for):
+    """Refuse models and hparams that no twin is written for.
+
+    Args:
+        name: Of the model.
+        config: Of the model.
+        written_for: {model: {field: value}}.
+    """
+    if name not in written_for:
+        raise BadInput(f"no twin of {name!r}; valid: {', '.join(written_for)}")
+    for field, value in written_for[name].items():
         if getattr(config, field) != value:
             raise BadInput(f"the twin of {name} is written for {field}={value}")
 

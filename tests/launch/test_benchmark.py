@@ -111,3 +111,25 @@ def test_torch_needs_the_extra(launcher, pictures):
         assert ended.json["gradient_difference"] < 1e-4
     else:
         assert ended.code == 2 and "tfgen[bench]" in ended.errors[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        ("wgan_gp", []),
+        ("dcgan", []),
+        ("cyclegan", ["--target_dataset={pictures}"]),
+        ("video_gan", ["--dataset={clip_folder}"]),
+        ("stylegan2", ["--hparam=path_every=0"]),
+    ],
+)
+def test_steps_in_torch(launcher, pictures, clip_folder, model, flags):
+    pytest.importorskip("torch", reason="the extra `bench`")
+    places = {"pictures": pictures, "clip_folder": clip_folder}
+    flags = [flag.format(**places) for flag in ["--dataset={pictures}", *flags]]
+    ended = benchmark(launcher, f"--model={model}", "--against=torch", *flags)
+    assert ended.code == 0, ended.stderr
+    # Of the losses; gradients have the tolerance of each twin.
+    assert ended.json["loss_difference"] < 1e-4
+    assert ended.json["torch"] in ended.json["torch_seconds"]
