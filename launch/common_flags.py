@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import os
 import pathlib
 import sys
@@ -18,9 +19,14 @@ LOST = "a worker was lost"
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 
 
+def define_workdir():
+    """Define the flag that names a run."""
+    flags.DEFINE_string("workdir", None, "Folder of the run.")
+
+
 def define_run():
     """Define the flags that name a run and its checkpoint."""
-    flags.DEFINE_string("workdir", None, "Folder of the run.")
+    define_workdir()
     flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
 
 
@@ -47,12 +53,15 @@ def run(main, argv=None):
     # Our error lines must not drown in TensorFlow's own.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # An installed command looks for --model=package.module:Class here, as python -m.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     sys.exit(_code(main, sys.argv if argv is None else argv))
 
 
 def _code(main, argv):
     try:
-        if _parse(argv):
+        if _parse(argv, sys.modules[main.__module__].__doc__):
             return 0
         returned = main()
     except (BadInput, flags.Error) as error:
@@ -73,8 +82,19 @@ def _code(main, argv):
         return _fail(f"{cause}: {error}", 1)
     result, code = returned if isinstance(returned, tuple) else (returned, 0)
     if result is not None:
-        print(json.dumps(result), flush=True)
+        print(json.dumps(_finite(result), allow_nan=False), flush=True)
     return code
+
+
+def _finite(value):
+    """Return a result with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _cause(error):
@@ -99,13 +119,17 @@ def _fail(error, code):
     return code
 
 
-def _parse(argv):
+def _parse(argv, about):
     """Parse; returns whether help was asked for, and has been printed."""
-    arguments = [_recipe(argument) for argument in argv[1:]]
+    # The last word on a flag counts, and that is not a recipe's.
+    of_recipes, said = [], []
+    for argument in argv[1:]:
+        found = _recipe(argument)
+        (said if found == argument else of_recipes).append(found)
+    arguments = of_recipes + said
     if {"--help", "-h", "-help", "--helpfull"} & set(arguments):
         FLAGS.mark_as_parsed()
-        module = sys.modules["__main__"]
-        print(module.__doc__ or "")
+        print(about)
         for name in sorted(own_flags()):
             flag = FLAGS[name]
             default = "" if flag.default in (None, [], "") else f" [{flag.default}]"

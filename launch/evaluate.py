@@ -122,6 +122,8 @@ def choose(model, names):
         BadInput: A metric that this model cannot be measured by.
     """
     valid = groups(model)
+    if not valid:
+        raise BadInput(f"{type(model).__name__} has nothing that could be measured")
     if not names:
         first = next((g for g in valid if g != "confidence"), None)
         names = valid.get(first, ())

@@ -23,7 +23,7 @@ def load(run, data_dir=None, name=None):
         "seed": run["seed"],
         "data_dir": data_dir or run["data_dir"],
         "validation_fraction": 0.0 if name else run["validation_fraction"],
-        "image_size": run["config"].get("image_size") or None,
+        "image_size": run.get("image_size") or run["config"].get("image_size") or None,
         "on_corrupt": run.get("on_corrupt", "stop"),
     }
     if run.get("target_dataset") and not name:

@@ -29,7 +29,8 @@ def run(number, argv):
     """
     ports = _free_ports(number)
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    module = sys.modules["__main__"].__spec__.name
+    spec = sys.modules["__main__"].__spec__  # none of an installed command
+    module = spec.name if spec else "tfgen.launch.train"
     # The last word on a flag counts, also over what a recipe says.
     arguments = [*argv[1:], "--local_workers=0", "--strategy=multi_worker"]
     workers, errors, told = [], [], []

@@ -229,6 +229,7 @@ def _live(run, model):
 
     endpoints = tfgen.export.named_endpoints(model)
     description = {
+        "run": run,
         "model": run["model"],
         "spec": model.spec.to_json(),
         "step": model.steps_done,
@@ -258,6 +259,7 @@ class Source:
         name: the model's.
         step: training steps of its weights.
         spec: `DataSpec` of its data.
+        run: what `held_out.load` needs to bring other data to the same size.
         calls: {endpoint: function returning {name: array}}.
         signatures: {endpoint: {"inputs": {name: {"shape": ...}}}}.
         model: the live model, or None.
@@ -268,6 +270,8 @@ class Source:
 
         self.name, self.step = description["model"], description["step"]
         self.spec = DataSpec.from_json(description["spec"])
+        alone = {"batch": 1, "seed": 0, "data_dir": None}
+        self.run = description.get("run") or alone | {"config": description["config"]}
         self.calls, self.model = calls, model
         self.signatures = description["signatures"]
         decode, generate, drawn = (
@@ -458,11 +462,7 @@ def _data(source, num):
     """Return {feature: array} of `num` rows of --input, else of the run's held-out."""
     if FLAGS.workdir is None and FLAGS.input is None:
         raise BadInput(f"--mode={FLAGS.mode} of an export needs --input: a data name")
-    if FLAGS.workdir:
-        run = Workdir(FLAGS.workdir).require_config()
-    else:
-        run = {"batch": 1, "seed": 0, "data_dir": None, "config": {}}
-    data = held_out.load(run, FLAGS.data_dir, FLAGS.input)
+    data = held_out.load(source.run, FLAGS.data_dir, FLAGS.input)
     if FLAGS.input:
         stream = data.test or data.train
     else:

@@ -23,8 +23,7 @@ def triplets(source, flags):
 
     calls = translate("ab"), translate("ba")
     if flags.input:
-        run = {"batch": 1, "seed": 0, "data_dir": None, "config": {}}
-        data = held_out.load(run, flags.data_dir, flags.input)
+        data = held_out.load(source.run, flags.data_dir, flags.input)
         images = source.spec.replace(features={"image": source.spec.image})
         rows = held_out.arrays(data.test or data.train, images, flags.num)["image"]
         both = triplets(rows, rows, *calls)

@@ -22,10 +22,13 @@ from . import adaptation, common_flags, held_out, local_workers, sample_clips
 
 FLAGS = flags.FLAGS
 
-common_flags.define_run()
+common_flags.define_workdir()
 flags.DEFINE_string("model", None, "Name of the model, or package.module:Class.")
 flags.DEFINE_string("dataset", "mnist_5k", "Data: a name, npz:PATH or folder:PATH.")
 flags.DEFINE_string("target_dataset", None, "Second domain, likewise.")
+flags.DEFINE_integer(
+    "image_size", 0, "Side to cut and resize data to; 0: hparam's.", lower_bound=0
+)
 flags.DEFINE_string("preset", "small", "Sizes of the model: paper, small or tiny.")
 flags.DEFINE_multi_string("hparam", [], "name=value changing the preset; repeatable.")
 flags.DEFINE_integer("steps", 1000, "Train up to this step.", lower_bound=0)
@@ -63,7 +66,7 @@ flags.DEFINE_bool("dry_run", False, "Say what would be trained, and stop.")
 PICTURES = 8  # images of each domain in a picture of translations
 # What a run is: these cannot change when it is resumed.
 IDENTITY = ["model", "dataset", "batch", "seed", "xla", "precision"]
-IDENTITY += ["validation_fraction", "target_dataset", "on_corrupt"]
+IDENTITY += ["validation_fraction", "target_dataset", "on_corrupt", "image_size"]
 
 
 def main():
@@ -192,7 +195,7 @@ def _load_data(config):
         "seed": FLAGS.seed,
         "data_dir": FLAGS.data_dir,
         "validation_fraction": FLAGS.validation_fraction,
-        "image_size": getattr(config, "image_size", 0) or None,
+        "image_size": FLAGS.image_size or getattr(config, "image_size", 0) or None,
         "on_corrupt": FLAGS.on_corrupt,
     }
     if FLAGS.target_dataset:
@@ -228,6 +231,33 @@ def _build(config, data, strategy, **arguments):
             f"{FLAGS.model} cannot be built with these hparams for this data: "
             f"{_first_line(error)}"
         ) from error
+
+
+def _check_evaluations(model):
+    """Refuse what could not be measured when its time comes."""
+    if FLAGS.metrics and not (
+        hasattr(model, "sample") and "image" in model.spec.features
+    ):
+        raise BadInput(
+            f"--metrics are of sampled images, which {FLAGS.model} does not draw"
+        )
+    from tfgen.metrics.quality import NEED_LABELS
+
+    if needing := set(NEED_LABELS) & set(FLAGS.metrics):
+        raise BadInput(
+            f"--metrics={','.join(sorted(needing))} is for launch.evaluate only: "
+            "samples of a training have no labels"
+        )
+    if FLAGS.eval_every and not FLAGS.metrics and not _validates(model):
+        raise BadInput(
+            f"--eval_every: {FLAGS.model} has no test_step, so give --metrics"
+        )
+
+
+def _validates(model):
+    import keras
+
+    return type(model).test_step is not keras.Model.test_step
 
 
 def _dry_run(config):
@@ -271,8 +301,7 @@ def _train(workdir, config, strategy, profile):
         log_every=FLAGS.log_every,
         steps_per_execution=FLAGS.steps_per_execution,
     )
-    if FLAGS.metrics and not hasattr(model, "sample"):
-        raise BadInput(f"--metrics are of samples, which {FLAGS.model} does not draw")
+    _check_evaluations(model)
     from tfgen.core import checkpoint
 
     chief = checkpoint.is_chief(model.distribute_strategy)
@@ -439,7 +468,8 @@ def _fit(model, data, workdir, profile, chief):
                 sinks=sinks,
             )
         )
-    if FLAGS.eval_every:  # after all that writes: it saves the best
+    # After all that writes: it saves the best.
+    if FLAGS.eval_every and _validates(model):
         each.append(
             callbacks.Validation(
                 data.validation,

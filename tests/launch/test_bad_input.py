@@ -17,6 +17,7 @@ from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VAE = ["--model=vae", "--preset=tiny", "--batch=16", "--steps=6"]
+MEASURED = ["--preset=tiny", "--eval_every=2", "--validation_fraction=0.5"]
 HUGE = 10**30
 
 
@@ -93,6 +94,18 @@ FLAGS = {
         ["validation_fraction", "0 to validate"],
     ),
     "validation without rows": ([*VAE, "--eval_every=2"], ["--validation_fraction"]),
+    "metrics of a model that draws nothing": (
+        ["--model=classifier", *MEASURED, "--metrics=frechet"],
+        ["--metrics", "classifier does not draw"],
+    ),
+    "metrics of labels": (
+        [*VAE, *MEASURED, "--metrics=labels"],
+        ["--metrics=labels", "launch.evaluate"],
+    ),
+    "validation of a model that has none": (
+        ["--model=tests.toy_gan:ToyGAN", *MEASURED],
+        ["no test_step", "--metrics"],
+    ),
     "executions that do not divide": (
         [*VAE, "--steps_per_execution=4"],
         ["--steps=6", "--steps_per_execution=4"],

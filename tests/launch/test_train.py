@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 import re
 
 import keras
@@ -382,6 +383,19 @@ FIRST = {
     "mnist_gmmn_code": "mnist_gmmn_autoencoder",
     "mnist_cvae_guided": "mnist_cvae_baseline",
 }
+
+
+def test_flags_beside_a_recipe_have_the_last_word(launcher, pictures):
+    flags = ["--preset=tiny", "--recipe=mnist_vae", f"--dataset={pictures}"]
+    ended = launcher.run(*flags, "--image_size=8", "--dry_run")
+    assert ended.code == 0, ended.stderr
+    assert ended.json["config"]["hidden"] == [16]
+    assert ended.json["data"]["features"]["image"]["shape"] == [8, 8, 1]
+
+
+def test_numbers_that_json_has_not():
+    found = common_flags._finite({"a": math.nan, "b": [math.inf, 1.5], "c": "nan"})
+    assert found == {"a": None, "b": [None, 1.5], "c": "nan"}
 
 
 @pytest.mark.parametrize(

@@ -224,8 +224,9 @@ class DataSpec:
         alike = source[-1] == target[-1] and (size or source == target)
         if shape is None and not alike:
             ours, theirs = ("x".join(map(str, x)) for x in (source, target))
-            channels = "they must have the same number of channels"
-            advice = "give an image_size" if source[-1] == target[-1] else channels
+            advice = "give an image_size, --image_size=64 say"
+            if source[-1] != target[-1]:
+                advice = "they must have the same number of channels"
             raise BadInput(
                 f"the domains of data {self.name!r} differ, {ours} and {theirs}: "
                 f"{advice}"

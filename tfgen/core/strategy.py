@@ -27,9 +27,9 @@ def make_strategy(kind="auto", replicas=None):
 
     Args:
         kind: One of STRATEGIES.
-        replicas: How many, for "mirrored" and for each worker of "multi_worker".
-            None: one a GPU. Without GPUs they are logical CPUs, which share the
-            cores: for tests and for developing, not for speed.
+        replicas: How many, for "mirrored". None, and for each worker of
+            "multi_worker": one a GPU. Without GPUs they are logical CPUs, which share
+            the cores: for tests and for developing, not for speed.
 
     Raises:
         BadInput: The machine does not have what was asked for.
@@ -57,6 +57,11 @@ def make_strategy(kind="auto", replicas=None):
             )
         if not gpus and (replicas or 1) > 1:
             raise BadInput("a worker without GPUs holds one replica: --replicas=1")
+        if gpus and replicas not in (None, len(gpus)):
+            raise BadInput(
+                f"a worker takes all its {len(gpus)} GPUs; hide some by "
+                "CUDA_VISIBLE_DEVICES in place of --replicas"
+            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     count = replicas or len(gpus) or 1
     if gpus:

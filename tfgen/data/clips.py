@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
 from tfgen.data import captions, tree
-from tfgen.data.image import chosen_frames, fit
+from tfgen.data.image import GIVE_A_SIZE, chosen_frames, fit
 from tfgen.data.rows import MEMORY_LIMIT, Rows, check_memory, one_line
 
 MOVIES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -76,13 +76,12 @@ def read(
             this, first = ("x".join(map(str, x.shape[:3])) for x in (clip, videos[0]))
             raise BadInput(
                 f"{found[0]} is {first} (frames x height x width) and {file} is "
-                f"{this}: give frames and image_size"
+                f"{this}: give frames and image_size, --hparam=frames=16 "
+                "--image_size=64 say"
             )
         found.append(file)
         videos.append(clip)
-        check_memory(
-            clip.nbytes * len(videos), f"folder:{path}", ": give an image_size"
-        )
+        check_memory(clip.nbytes * len(videos), f"folder:{path}", f": {GIVE_A_SIZE}")
     if not videos:
         raise BadInput(f"folder:{path} has no usable clip: {skipped[0]}")
     video = np.stack(videos)

@@ -4,9 +4,12 @@ Pictures in sub-folders (at any depth below them) take the sub-folder's name as 
 class; without sub-folders there are no labels. The order is that of the sorted paths.
 Names that start with a dot and other kinds of files are skipped. A folder of
 animations and movies is read by `tfgen.data.clips`, one of WAV files by
-`tfgen.data.wav`.
+`tfgen.data.wav`. What would fill the memory is decoded once into the hidden folder
+`.decoded` beside the pictures and stays on disk.
 """
 
+import hashlib
+import math
 import warnings
 from pathlib import Path
 
@@ -15,9 +18,10 @@ from PIL import Image
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
-from tfgen.data import clips, tree, wav
-from tfgen.data.image import fit
-from tfgen.data.rows import Rows, check_memory, one_line
+from tfgen.data import clips, rows, tree, wav
+from tfgen.data.decoded import once
+from tfgen.data.image import GIVE_A_SIZE, fit
+from tfgen.data.rows import Rows, one_line
 
 FORMATS = {
     ".png": "PNG",
@@ -81,25 +85,43 @@ def read(
         _opened(picture, lambda opened: opened.mode in ("1", "L"))
         for picture in pictures
     )
-    images = None
-    for row, picture in enumerate(pictures):
-        decoded = _opened(picture, lambda x: fit(x, image_size, 1 if gray else 3))
-        if images is None:
-            shape = (len(pictures), *decoded.shape)
-            check_memory(
-                int(np.prod(shape)), f"folder:{path}", ": give a smaller image_size"
-            )
-            images = np.empty(shape, "uint8")
-        if decoded.shape != shape[1:]:
-            raise BadInput(
-                f"{pictures[0]} is {shape[1]}x{shape[2]} and {picture} is "
-                f"{decoded.shape[0]}x{decoded.shape[1]}: give an image_size"
-            )
-        images[row] = decoded
+    channels = 1 if gray else 3
+    first = _opened(pictures[0], lambda x: fit(x, image_size, channels)).shape
+    shape = (len(pictures), *first)
+
+    def fill(arrays):
+        for row, picture in enumerate(pictures):
+            image = _opened(picture, lambda x: fit(x, image_size, channels))
+            if image.shape != first:
+                raise BadInput(
+                    f"{pictures[0]} is {first[0]}x{first[1]} and {picture} is "
+                    f"{image.shape[0]}x{image.shape[1]}: {GIVE_A_SIZE}"
+                )
+            arrays["image"][row] = image
+
+    remarks = ()
+    if math.prod(shape) > rows.MEMORY_LIMIT:
+        kept = root / ".decoded"
+        key = _fingerprint(root, pictures, shape)
+        images = once(kept, key, {"image": (shape, "uint8")}, fill)["image"]
+        remarks = (f"pictures are decoded once, into {kept}",)
+    else:
+        images = np.empty(shape, "uint8")
+        fill({"image": images})
 
     features = {"image": Feature(images.shape[1:], "uint8", 0.0, 255.0)}
     train = {"image": images} | labels
-    return Rows(features | classes, train, skipped=tuple(skipped))
+    return Rows(features | classes, train, skipped=tuple(skipped), remarks=remarks)
+
+
+def _fingerprint(root: Path, pictures: list[Path], shape: tuple[int, ...]) -> str:
+    """A file name that changes with the pictures and with what they are brought to."""
+    lines = [str(shape)]
+    for picture in pictures:
+        found = picture.stat()
+        lines.append(f"{picture.relative_to(root)} {found.st_size} {found.st_mtime_ns}")
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return f"{'x'.join(map(str, shape))}-{digest}"
 
 
 def _usable(pictures: list[Path], image_size: int | None):

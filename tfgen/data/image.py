@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageOps
 
+GIVE_A_SIZE = "give an image_size, --image_size=64 say"
+
 
 def fit(picture: Image.Image, size: int | None, channels: int) -> np.ndarray:
     """Decodes a picture; cuts and resizes it if a size is asked for.

@@ -11,10 +11,8 @@ classes of `pitch` are the pitches that occur.
 import contextlib
 import difflib
 import errno
-import fcntl
 import math
 import os
-import shutil
 import sys
 import urllib.parse
 from collections.abc import Callable
@@ -28,9 +26,13 @@ import tensorflow_datasets as tfds
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import PCM16, Feature
 from tfgen.data import builders, captions, rows, wav
-from tfgen.data.image import fit_array, fit_clip
+from tfgen.data.decoded import locked, once
+from tfgen.data.image import GIVE_A_SIZE, fit_array, fit_clip
 from tfgen.data.pipeline import RowsOnDisk
 
+# Pictures that are cut and resized to more bytes than this are kept on disk so, and are
+# not decoded again at each start.
+SLOW = 2**28
 READ_AHEAD = 256  # examples decoded at a time
 CAPTION = "caption"
 DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -91,9 +93,13 @@ def read(
         counts = {s: splits[s].num_examples for s in (split, *tests)}
     except (ValueError, AssertionError) as error:
         raise BadInput(f"{name}: split {split!r}: {rows.one_line(error)}") from error
-    in_memory = sum(counts.values()) * row_size <= rows.MEMORY_LIMIT
-    get = _in_memory if in_memory else _on_disk
+    size = sum(counts.values()) * row_size
+    fitted = any(stored.fit for stored in kept.values())
+    in_memory = size <= rows.MEMORY_LIMIT
+    get = _in_memory if in_memory and not (fitted and size > SLOW) else _on_disk
     loaded = [get(builder, s, counts[s], kept) for s in counts]
+    if in_memory:
+        loaded = [{k: np.asarray(v) for k, v in split.items()} for split in loaded]
     if "video" in features and CAPTION in builder.info.features:
         told = [_sentences(builder, s) for s in counts]
         described, *words = captions.described(*told)
@@ -144,7 +150,7 @@ def _choices(root: Path, other_names: list[str]) -> str:
 
 def _prepare(name: str, root: Path, other_names: list[str]):
     """Downloads and prepares; the second of two processes finds it done."""
-    with _lock(root, name), contextlib.redirect_stdout(sys.stderr):
+    with locked(root, name), contextlib.redirect_stdout(sys.stderr):
         builder = _builder(name, root, other_names)
         if builder.is_prepared():
             return builder
@@ -164,15 +170,6 @@ def _cannot_prepare(name, root, other_names, error) -> BadInput:
         f"{name!r} is not prepared in {root} and could not be downloaded and prepared "
         f"({rows.one_line(error)}); valid: {_choices(root, other_names)}"
     )
-
-
-@contextlib.contextmanager
-def _lock(folder: Path, name: str):
-    """Lets one process at a time in; the system lifts the lock of a killed one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f".{urllib.parse.quote(name, safe='')}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class _Stored(NamedTuple):
@@ -235,8 +232,8 @@ def _fitted(feature, shape, dtype, image_size, frames, name):
         wanted = (frames or shape[0], *([image_size] * 2 if image_size else shape[1:3]))
         if None in wanted:
             raise BadInput(
-                f"the clips of {name} differ in length or size: give frames and an "
-                "image_size"
+                f"the clips of {name} differ in length or size: give frames, "
+                f"--hparam=frames=16 say, and {GIVE_A_SIZE.removeprefix('give ')}"
             )
         if wanted == shape[:3]:
             return shape, None
@@ -249,7 +246,7 @@ def _fitted(feature, shape, dtype, image_size, frames, name):
             _gray_or_rgb(image), image_size
         )
     if None in shape:
-        raise BadInput(f"the images of {name} differ in size: give an image_size")
+        raise BadInput(f"the images of {name} differ in size: {GIVE_A_SIZE}")
     return shape, None
 
 
@@ -272,27 +269,11 @@ def _on_disk(builder, split, count, kept) -> dict[str, RowsOnDisk]:
         if stored.fit
     ]
     key = f"{urllib.parse.quote(split, safe='')}-{'-'.join(sizes) or 'own_size'}"
-    done = folder / key
-    if not done.is_dir():
-        with _lock(folder, key):
-            if not done.is_dir():
-                part = folder / f"{key}.part"
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir()
-                arrays = {
-                    name: np.lib.format.open_memmap(
-                        part / f"{name}.npy",
-                        "w+",
-                        stored.feature.dtype,
-                        (count, *stored.feature.shape),
-                    )
-                    for name, stored in kept.items()
-                }
-                _fill(arrays, builder, split, kept)
-                for array in arrays.values():
-                    array.flush()
-                part.rename(done)
-    return {name: RowsOnDisk(np.load(done / f"{name}.npy", "r")) for name in kept}
+    arrays = {
+        name: ((count, *stored.feature.shape), stored.feature.dtype)
+        for name, stored in kept.items()
+    }
+    return once(folder, key, arrays, lambda made: _fill(made, builder, split, kept))
 
 
 def _fill(arrays: dict[str, np.ndarray], builder, split: str, kept):

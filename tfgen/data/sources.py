@@ -152,8 +152,15 @@ def load(
         stream(held_out),
         stream(rows.test),
         rows.skipped,
-        rows.remarks,
+        (*rows.remarks, *_resizing(rows, image_size)),
     )
+
+
+def _resizing(rows: Rows, image_size: int | None) -> tuple[str, ...]:
+    if image_size is None:
+        return ()
+    what = "clips" if "video" in rows.features else "images"
+    return (f"{what} are cut and resized to {image_size}x{image_size} while loading",)
 
 
 def subset(name: str) -> tuple[str, int | None]:

@@ -237,9 +237,9 @@ class SavedModelExtractor(Extractor):
 
     The folder holds a SavedModel whose signature `classify` maps one image tensor
     to `logits` and `features`, and a `tfgen.json` whose `spec` describes that tensor
-    (shape, low, high). Images are cropped, padded, resized and scaled to it exactly as
-    in training, by `tfgen.core.spec.adapter`. Needs TensorFlow's loader alone, not the
-    classifier's code.
+    (shape, low, high). Images are cropped, padded, resized and scaled to it by
+    `tfgen.core.spec.adapter`, as in a training that asked for no image_size.
+    Needs TensorFlow's loader alone, not the classifier's code.
 
     Args:
       path: the export folder.

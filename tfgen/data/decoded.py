@@ -1,0 +1,58 @@
+"""Arrays too large for memory, decoded once into files.
+
+The first of several processes writes them; an interrupted writing counts as none.
+"""
+
+import contextlib
+import fcntl
+import shutil
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tfgen.data.pipeline import RowsOnDisk
+
+
+def once(
+    folder: Path,
+    key: str,
+    arrays: dict[str, tuple[tuple[int, ...], str]],
+    fill: Callable[[dict[str, np.ndarray]], None],
+) -> dict[str, RowsOnDisk]:
+    """Returns arrays of `folder/key`, which are written if they are not there.
+
+    Args:
+        folder: where they lie; it is made.
+        key: of these arrays, a file name.
+        arrays: name -> (shape, dtype).
+        fill: is given {name: memory-mapped array} to fill.
+    """
+    done = folder / key
+    if not done.is_dir():
+        with locked(folder, key):
+            if not done.is_dir():
+                part = folder / f"{key}.part"
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                opened = {
+                    name: np.lib.format.open_memmap(
+                        part / f"{name}.npy", "w+", dtype, shape
+                    )
+                    for name, (shape, dtype) in arrays.items()
+                }
+                fill(opened)
+                for array in opened.values():
+                    array.flush()
+                part.rename(done)
+    return {name: RowsOnDisk(np.load(done / f"{name}.npy", "r")) for name in arrays}
+
+
+@contextlib.contextmanager
+def locked(folder: Path, name: str):
+    """Lets one process at a time in; the system lifts the lock of a killed one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".{urllib.parse.quote(name, safe='')}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
