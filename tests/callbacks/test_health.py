@@ -34,6 +34,24 @@ def sounded(reports, every=50, policy="log"):
     return health.raised, logs
 
 
+def test_rare_logs_sound_alarms_too():
+    raised, _ = sounded([HEALTHY] * 5 + [HEALTHY | WON] * 4, every=100)
+    assert raised == {"discriminator_won": 800}
+
+
+def test_stages_have_losses_of_their_own():
+    source = {"source_cross_entropy": 0.3, "health/source_gradient_norm": 1.0}
+    raised, logs = sounded([source] * 4 + [HEALTHY] * 4)
+    assert not raised and logs["alarm/diverged"] == 0.0
+    new = [HEALTHY | {"mapping_loss": 10.0**n} for n in range(6)]
+    assert not sounded([HEALTHY] * 6 + new)[0]
+
+
+def test_a_model_may_report_less():
+    bare = {"discriminator_loss": 0.01, "health/diversity": 0.9}
+    assert not sounded([bare] * 9)[0]
+
+
 @pytest.mark.parametrize("every", [1, 10, 50])
 @pytest.mark.parametrize(
     ("alarm", "change"),

@@ -9,8 +9,8 @@ from tfgen.callbacks.logs import read_csv
 from tfgen.callbacks.steps import AtSteps
 from tfgen.core.errors import Stopped
 
-WINDOW = 150  # steps that a condition must hold for
-LEAST = 3  # logs within them
+WINDOW = 150  # steps that a condition must hold for, more where logs are rare
+LEAST = 3  # logs that it must hold at
 NOTHING = 1e-6  # diversity of rounding
 
 
@@ -18,7 +18,7 @@ class Health(AtSteps):
     """Look at what a model's steps report whenever there are logs.
 
     An alarm sounds when its condition has held at every log of the last `WINDOW`
-    steps:
+    steps, `LEAST` of them or more:
 
     discriminator_won: it is right on 99.5 % of real and of fake rows, and sure of it:
         its loss is below 0.1.
@@ -74,7 +74,8 @@ class Health(AtSteps):
             return {}
         report = {name.removeprefix("health/"): value for name, value in logs.items()}
         self.window.append((step, report))
-        while self.window[0][0] < step - WINDOW:
+        length = max(WINDOW, (LEAST - 1) * self._spacing())
+        while self.window[0][0] < step - length:
             self.window.popleft()
         self._remember(step, report)
         alarms = self._alarms()
@@ -107,7 +108,8 @@ class Health(AtSteps):
             "discriminator_won": held(
                 lambda r: (
                     r.get("discriminator_loss", 1.0) < 0.1
-                    and min(r["real_accuracy"], r["fake_accuracy"]) >= 0.995
+                    and min(r.get(f"{x}_accuracy", 0.0) for x in ("real", "fake"))
+                    >= 0.995
                 )
             ),
             "collapse": collapsed
@@ -118,8 +120,13 @@ class Health(AtSteps):
                     r.get("generator_gradient_norm", 1.0) < 1e-4 * self.largest_gradient
                 )
             ),
+            # Stages have losses of their own: one new to the window has not diverged.
             "diverged": any(
-                held(lambda r, n=n: abs(r[n]) > 1e3 * self.largest_loss.get(n, np.inf))
+                held(
+                    lambda r, n=n: (
+                        abs(r.get(n, 0.0)) > 1e3 * self.largest_loss.get(n, np.inf)
+                    )
+                )
                 and abs(last[n]) > abs(first[n])
                 for n in _losses(last)
             ),
