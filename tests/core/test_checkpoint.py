@@ -6,10 +6,12 @@ import pickle
 import signal
 import subprocess
 import sys
+import types
 from unittest import mock
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.core import killed_save
 from tests.core.killed_save import FakeModel
@@ -449,3 +451,29 @@ def test_the_header_says_what_is_inside(pair, saved):
     assert set(header["local"]) == pair.replica_local()
     assert json.loads(json.dumps(header)) == header
     assert arrays["critic/002.seed_generator_state"].shape == (2, 2)
+
+
+# Clusters ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hosts", "task", "workers", "first"),
+    [
+        ({"worker": 2}, ("worker", 1), 2, 1),
+        ({"chief": 1, "worker": 1}, ("chief", 0), 2, 0),
+        ({"chief": 1, "worker": 1}, ("worker", 0), 2, 1),
+        ({"chief": 1, "worker": 2, "evaluator": 1}, ("worker", 1), 3, 2),
+        ({"worker": 1}, ("worker", 0), 1, 0),
+    ],
+)
+def test_which_replicas_are_a_task_s_own(hosts, task, workers, first):
+    addresses = {k: [f"127.0.0.1:{i}" for i in range(n)] for k, n in hosts.items()}
+    kind, number = task
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(addresses), task_type=kind, task_id=number
+    )
+    strategy = types.SimpleNamespace(
+        cluster_resolver=resolver, num_replicas_in_sync=workers
+    )
+    assert checkpoint.is_multi_worker(strategy) == (workers > 1)
+    assert checkpoint._first_replica(strategy) == first

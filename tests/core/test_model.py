@@ -1,5 +1,7 @@
 """The training contract: what fit, gradients, apply and descend do."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tests.synthetic import stream
 from tfgen import models
 from tfgen.core import checkpoint
 from tfgen.core.model import GenerativeModel
+from tfgen.data import Stream
 
 WAYS = ("plain", "xla", "two replicas", "four steps an execution")
 
@@ -317,6 +320,35 @@ def test_validation_is_the_mean_over_all_batches(way, two_replicas):
     found = model.evaluate(held_out, verbose=0, return_dict=True)
     np.testing.assert_allclose(found["pixel"], wanted, atol=1e-6)
     assert set(history) == {"critic", "generator", "val_pixel"}
+
+
+def test_executions_need_not_divide_the_batches():
+    model = build(steps_per_execution=4)
+    held_out = stream(8, batch=16, rows=80, seed=5)
+    found = model.evaluate(held_out, verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["pixel"], mean_pixel(held_out, 5), atol=1e-6)
+    history = fit(model, 4, validation_data=held_out)
+    np.testing.assert_allclose(history["val_pixel"], found["pixel"], atol=1e-6)
+
+
+def test_each_stream_has_a_range_of_its_own():
+    held_out = stream(8, batch=16, rows=64, seed=5)
+    feature = held_out.spec.image
+    halves = {**held_out.arrays, "image": held_out.arrays["image"] / np.float32(255)}
+    unit = dataclasses.replace(feature, dtype="float32", low=0.0, high=1.0)
+    features = {**held_out.spec.features, "image": unit}
+    spec = held_out.spec.replace(name="unit", features=features)
+    as_floats = Stream(halves, spec, batch=16)
+    one, other = build(), build()
+    one_history = fit(one, 4, validation_data=held_out)
+    other_history = fit(other, 4, validation_data=as_floats)
+    assert state(one) == state(other)
+    np.testing.assert_allclose(
+        one_history["val_pixel"], other_history["val_pixel"], atol=1e-6
+    )
+    # And a later evaluation on the first kind, with a function traced for the second.
+    found = other.evaluate(held_out, verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["pixel"], mean_pixel(held_out, 4), atol=1e-6)
 
 
 def test_validation_of_fewer_batches():

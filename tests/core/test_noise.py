@@ -10,7 +10,6 @@ from tfgen.core import noise
 DRAWS = {
     "normal": noise.normal,
     "uniform": noise.uniform,
-    "integers": lambda *args, **kwargs: noise.integers(*args, below=1000, **kwargs),
 }
 
 
@@ -98,16 +97,6 @@ def test_moments_of_the_uniform():
     assert x.max() < 1
     assert abs(x.mean() - 1 / 2) < 1.4e-3
     assert abs((x**2).mean() - 1 / 3) < 1.5e-3
-
-
-def test_integers_are_uniform():
-    x = noise.integers(1, 2, "k", 2**14, (7,), below=10).numpy()
-    assert x.dtype == np.int32
-    counts = np.bincount(x.ravel(), minlength=10)
-    assert len(counts) == 10
-    # Chi-square with 9 degrees of freedom: below 33.7 with probability 0.9999.
-    expected = x.size / 10
-    assert ((counts - expected) ** 2 / expected).sum() < 33.7
 
 
 # Noise of rows ----------------------------------------------------------------

@@ -11,6 +11,8 @@ from tfgen.core import checkpoint
 class Checkpoints(AtSteps):
     """Save every `every` steps, at the end, and on SIGTERM or SIGINT.
 
+    A second SIGINT interrupts at once, without a save.
+
     Place it last, so that what the others write of a step is on disk before the
     step counts as saved.
 
@@ -45,6 +47,9 @@ class Checkpoints(AtSteps):
         )
 
     def _on_signal(self, number, frame):
+        if number == self.signal == signal.SIGINT:  # asked twice: at once
+            self.stop_listening()
+            raise KeyboardInterrupt
         self.signal = number
 
     def at(self, step, logs):

@@ -279,9 +279,17 @@ def is_multi_worker(strategy):
 
 
 def _workers(strategy):
+    return sum(_tasks(strategy).values()) or 1
+
+
+def _tasks(strategy):
+    """Return {"chief": 0 or 1, "worker": number}, which train, in the order they count.
+
+    Evaluators and parameter servers do not.
+    """
     resolver = strategy.cluster_resolver
-    cluster = resolver.cluster_spec() if resolver else None
-    return len(cluster.as_dict().get("worker", [])) if cluster else 1
+    cluster = resolver.cluster_spec().as_dict() if resolver else {}
+    return {kind: len(cluster.get(kind, [])) for kind in ("chief", "worker")}
 
 
 def _first_replica(strategy):
@@ -289,4 +297,6 @@ def _first_replica(strategy):
     if not is_multi_worker(strategy):
         return 0
     local = strategy.num_replicas_in_sync // _workers(strategy)
-    return strategy.cluster_resolver.task_id * local
+    resolver = strategy.cluster_resolver
+    before = _tasks(strategy)["chief"] if resolver.task_type == "worker" else 0
+    return (before + resolver.task_id) * local

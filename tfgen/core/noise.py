@@ -106,14 +106,3 @@ def _mixed(bits):
         shifted = tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32))
         bits = tf.bitwise.bitwise_xor(bits, shifted) * tf.constant(factor, tf.uint32)
     return bits
-
-
-def integers(seed, step, purpose, rows, shape, below, first_row=0):
-    """Draw int32 numbers uniform on [0, below) for a range of rows; see `normal`."""
-
-    def draw(shape, key, counter):
-        return tf.raw_ops.StatelessRandomUniformIntV2(
-            shape=shape, key=key, counter=counter, alg=_PHILOX, minval=0, maxval=below
-        )
-
-    return _rows(draw, seed, step, purpose, rows, shape, first_row)

@@ -16,7 +16,10 @@ class ConstantThenLinear(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Annealed(keras.optimizers.schedules.LearningRateSchedule):
-    """rate / (1 + 10 p)^0.75 at progress p = n / steps (Ganin and Lempitsky 2015)."""
+    """rate / (1 + 10 p)^0.75 at progress p = min(n / steps, 1).
+
+    Of update n; Ganin and Lempitsky 2015.
+    """
 
     def __init__(self, rate, steps):
         self.rate, self.steps = rate, steps
@@ -24,4 +27,5 @@ class Annealed(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         """Return the learning rate of an update, counted from 0."""
         progress = keras.ops.cast(step, "float32") / self.steps
+        progress = keras.ops.minimum(progress, 1.0)
         return self.rate * (1.0 + 10.0 * progress) ** -0.75

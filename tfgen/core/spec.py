@@ -290,6 +290,12 @@ def adapter(source: DataSpec, target: DataSpec) -> tuple[Callable[[dict], dict],
                 f"{target.name!r} knows {len(wanted.classes)} classes of {name!r}, "
                 f"data {source.name!r} has {len(given.classes)}"
             )
+        known = wanted.classes[: len(given.classes)]
+        if name != "tokens" and known and given.classes != known:
+            raise BadInput(
+                f"{target.name!r} knows {name!r} as {_listed(known)}, data "
+                f"{source.name!r} as {_listed(given.classes)}"
+            )
         if name == "tokens" and given.classes != wanted.classes:
             raise BadInput(
                 f"{target.name!r} reads other words than those of data "
@@ -305,6 +311,11 @@ def adapter(source: DataSpec, target: DataSpec) -> tuple[Callable[[dict], dict],
         return {k: changes[k](v) if k in changes else v for k, v in batch.items()}
 
     return adapt, "; ".join(lines) or "unchanged"
+
+
+def _listed(names) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    return f"{shown}, ..." if len(names) > 5 else shown
 
 
 def to_uint8(images, feature: Feature):

@@ -34,12 +34,17 @@ class Trainer(keras.Model):
         self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
         self.undo_nonfinite = False
         self.traces = {}  # graph name -> how often it was traced
-        self._adapt = lambda batch: batch
         self._tracing = threading.local()  # replicas are traced in threads
         # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
         # Stage -> names of the flags its step returns, and flags not yet looked at.
         self._host = types.SimpleNamespace(
-            guarded={}, nonfinite={}, logs={}, steps_run=0, log_every=1
+            guarded={},
+            nonfinite={},
+            logs={},
+            steps_run=0,
+            log_every=1,
+            fed={},
+            test_steps=None,
         )
 
     def stages(self):
@@ -72,8 +77,21 @@ class Trainer(keras.Model):
 
     def feed_from(self, source):
         """Accept raw batches of `source`; returns what is done to them, in words."""
-        self._adapt, description = adapter(source, self.spec)
+        self._feed("test", source)
+        return self._feed("train", source)
+
+    def _feed(self, use, source):
+        """Adapt the batches of one use, "train" or "test", from now on."""
+        earlier = self._host.fed.get(use)
+        adapt, description = adapter(source, self.spec)
+        if earlier and earlier[0] != source:  # its graph holds what was done before
+            setattr(self, f"{use}_function", None)
+        self._host.fed[use] = source, adapt
         return description
+
+    def _adapt(self, batch, use="train"):
+        source_and_adapt = self._host.fed.get(use)
+        return source_and_adapt[1](batch) if source_and_adapt else batch
 
     def nonfinite(self):
         """Return (step, "loss of network") of the first NaN or infinity since asked.
@@ -107,11 +125,11 @@ class Trainer(keras.Model):
         """As `keras.Model.fit`; also takes tfgen streams, and starts at `self.step`."""
         self._host.steps_run = self.steps_done
         if hasattr(x, "dataset"):
-            x = self._dataset(x, start=self._host.steps_run)
+            x = self._dataset(x, "train", self._host.steps_run, self.updates_per_step)
             kwargs.setdefault("shuffle", False)
         if hasattr(validation_data, "dataset"):
             validation_steps = validation_steps or _full_batches(validation_data)
-            validation_data = self._dataset(validation_data, start=0, updates=1)
+            validation_data = self._dataset(validation_data, "test")
         return super().fit(
             x,
             *args,
@@ -124,17 +142,14 @@ class Trainer(keras.Model):
         """As `keras.Model.evaluate`; also takes tfgen streams."""
         if hasattr(x, "dataset"):
             steps = steps or _full_batches(x)
-            x = self._dataset(x, start=0, updates=1)
+            x = self._dataset(x, "test")
+        self._host.test_steps = steps
         return super().evaluate(x, *args, steps=steps, **kwargs)
 
-    def _dataset(self, stream, start, updates=None):
-        if not hasattr(stream, "dataset"):
-            return stream
-        self.feed_from(stream.spec)
+    def _dataset(self, stream, use, start=0, updates=1):
+        self._feed(use, stream.spec)
         return stream.dataset(
-            strategy=self.distribute_strategy,
-            updates=updates or self.updates_per_step,
-            start=start,
+            strategy=self.distribute_strategy, updates=updates, start=start
         )
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -247,7 +262,7 @@ class Trainer(keras.Model):
 
             def replica_step(batch):
                 self._begin(lambda: position)
-                logs = self.test_step(self._adapt(batch))
+                logs = self.test_step(self._adapt(batch, "test"))
                 names[:] = logs
                 return tf.stack(list(logs.values()))
 
@@ -256,7 +271,9 @@ class Trainer(keras.Model):
         run = self._graph(execution)
 
         def test_function(iterator):
-            for _ in range(self.steps_per_execution):
+            # Keras asks for whole executions, also where they do not divide the steps.
+            left = (self._host.test_steps or np.inf) - self._test_batches
+            for _ in range(min(self.steps_per_execution, left)):
                 position = tf.constant(self._test_batches, tf.int64)
                 self._test_total += run(iterator, position)
                 self._test_batches += 1
