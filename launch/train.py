@@ -233,6 +233,18 @@ def _build(config, data, strategy, **arguments):
         ) from error
 
 
+def _check_same(spec, stored):
+    """Refuse to go on with data that are not those of the run."""
+    if stored is None or spec == stored:
+        return
+    changed = [name for name in spec if spec[name] != stored.get(name)]
+    was, now = ([each.get(name) for name in changed] for each in (stored, spec))
+    raise BadInput(
+        f"{FLAGS.dataset} has changed since {FLAGS.workdir} began: its "
+        f"{', '.join(changed)} was {was}, is {now}; give another --workdir"
+    )
+
+
 def _check_evaluations(model):
     """Refuse what could not be measured when its time comes."""
     if FLAGS.metrics and not (
@@ -293,6 +305,7 @@ def _train(workdir, config, strategy, profile):
     data = _load_data(config)
     if FLAGS.eval_every and data.validation is None:
         raise BadInput(f"--eval_every: {FLAGS.dataset} leaves no validation rows")
+    _check_same(data.spec.to_json(), (workdir.config or {}).get("data_spec"))
     model = _build(
         config,
         data,

@@ -46,6 +46,8 @@ _SINGLE_OUTPUT = {
     "log_prob": "log_prob",
     "classify": "logits",
     "map": "w",
+    "prior": "z",
+    "features": "features",
 }
 
 
@@ -76,6 +78,8 @@ def export(model, folder):
     if not checkpoint.is_chief(model.distribute_strategy):
         return folder
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.*.partial"):  # by a killed export
+        shutil.rmtree(left, ignore_errors=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         _write(_fresh_copy(model), partial, model.steps_done)
@@ -176,7 +180,10 @@ def _check_target(target):
 
 
 def _fresh_copy(model):
-    """Return a model of the same networks and weights, outside any strategy."""
+    """Return a model of the same weights, outside any strategy.
+
+    Its networks are those that `create` makes; BadInput where the model has others.
+    """
     if tf.distribute.has_strategy():
         raise RuntimeError("export outside strategy.scope(): the copy must be plain")
     with _dtype_policy(model.dtype_policy):
@@ -185,9 +192,23 @@ def _fresh_copy(model):
     copy.step.assign(model.steps_done)  # how far a growing network has grown
     for name, network in model.networks.items():
         targets = copy.networks[name].variables
+        if _structure(network) != _structure(copy.networks[name]):
+            raise BadInput(
+                f"{name} is not the network that {type(model).__name__}.create makes "
+                "of this config and spec, so it cannot be made again for an export"
+            )
         for source, target in zip(network.variables, targets, strict=True):
             target.assign(_first_copy(model, source))
     return copy
+
+
+def _structure(network):
+    """Return what two networks of the same function have in common."""
+    layers = [
+        (type(layer), getattr(getattr(layer, "activation", None), "__name__", None))
+        for layer in network._flatten_layers()
+    ]
+    return layers, [(tuple(v.shape), v.dtype) for v in network.variables]
 
 
 def _first_copy(model, variable):

@@ -30,7 +30,6 @@ from tfgen.metrics.likelihood import mean_and_error, observed
 from tfgen.metrics.moments import Estimate
 
 METRICS = ("gaps",)
-_NEEDED = ("posterior", "likelihood", "prior")
 
 
 class Gaps(NamedTuple):
@@ -70,10 +69,10 @@ class Gaps(NamedTuple):
 def is_measurable(model):
     """Return whether `model` has one code with a posterior of its own.
 
-    That is `posterior(images)` with a bijector of standard normal noise,
-    `likelihood(z)` and `prior`.
+    It says so by `one_code`, and has `posterior(images)` with a bijector of standard
+    normal noise, `likelihood(z)` and `prior`.
     """
-    return all(hasattr(model, name) for name in _NEEDED)
+    return getattr(model, "one_code", False)
 
 
 def measure(

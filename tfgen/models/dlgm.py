@@ -67,6 +67,7 @@ class DLGM(VAE):
         transforms: T_l, h_{l+1} -> `[rows, size of h_l]`: `transform_1`, ...
     """
 
+    one_code = False
     Config = DLGMConfig
     PRESETS = {
         "paper": {},

@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tfgen.core import noise
 from tfgen.core.config import Config, option
+from tfgen.core.errors import BadInput
 from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
 from tfgen.core.momentum import GrowingMomentum, Shrinking
 from tfgen.losses import adversarial, health, penalties
@@ -282,11 +283,26 @@ class SimultaneousGAN(GAN):
     """Both networks move at once, by gradients taken before either has moved.
 
     The released code's MNIST run: one minibatch of fakes serves both losses.
+
+    Args:
+        config: `GANConfig` of one discriminator update a step.
+        spec: As of `GAN`.
+        generator: As of `GAN`.
+        discriminator: As of `GAN`.
+
+    Raises:
+        BadInput: `discriminator_steps` is not 1.
     """
+
+    PRESETS = {
+        name: {**preset, "discriminator_steps": 1}
+        for name, preset in GAN.PRESETS.items()
+    }
 
     def __init__(self, config, spec, generator, discriminator):
         super().__init__(config, spec, generator, discriminator)
-        self.updates_per_step = 1
+        if config.discriminator_steps != 1:
+            raise BadInput("gan_simultaneous takes hparam discriminator_steps=1 only")
 
     def train_step(self, batch):
         """One descent of each, of the same z."""

@@ -84,7 +84,8 @@ class DRAGAN(GAN):
         weight * E (||grad D(x)|| - 1)^2 at x = real + u * std(real) / 2,
         u uniform on [0, 1) a pixel
 
-    `r1_weight` and `r2_weight` may be set besides; the weight here is 10.
+    `r1_weight` and `r2_weight` may be set besides; the weight here is 10. std(real) is
+    that of a replica's rows: N replicas of B rows equal one device with N shards.
     """
 
     PRESETS = {**GAN.PRESETS, "small": {**GAN.PRESETS["small"], "r1_weight": 0.0}}

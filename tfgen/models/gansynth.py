@@ -22,7 +22,9 @@ its length counts s-fold in the penalty. `gansynth_flat` trains all blocks at on
 
 Departures: fakes carry the pitches of the batch's real rows, for the discriminator
 turned by half the batch: the distribution of the published draws from the histogram of
-the training set; the discriminator is updated first. The deviation that D sees over a
+the training set; the discriminator is updated first. Spectrograms are scaled by the
+widest values that notes can have, not by those of the data, but for `if_mel`, whose
+scale is the published one. The deviation that D sees over a
 batch is over a replica's rows, so N replicas of B rows equal one device with N shards
 of B rows.
 """
@@ -39,7 +41,7 @@ from tfgen.core.errors import BadInput
 from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
 from tfgen.core.restart import restart
 from tfgen.layers import box, spectrogram
-from tfgen.losses import adversarial, health, penalties
+from tfgen.losses import adversarial, classification, health, penalties
 from tfgen.networks import progressive
 
 
@@ -388,6 +390,5 @@ def _representation(config, spec):
 
 def _cross_entropy(logits, y):
     """Return the mean in nats, and the share of rows that are right."""
-    loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, logits))
-    hits = tf.argmax(logits, axis=-1) == tf.argmax(y, axis=-1)
-    return loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+    loss, reports = classification.cross_entropy(logits, tf.argmax(y, axis=-1))
+    return loss, reports["accuracy"]

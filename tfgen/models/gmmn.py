@@ -119,7 +119,9 @@ class GMMN(GenerativeModel):
         if self.config.optimizer == "adam":
             return {"generator_optimizer": keras.optimizers.Adam(rate)}
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
-            [10_000], [rate, rate / 10]
+            # The update of a boundary still has the rate before it.
+            [9_999],
+            [rate, rate / 10],
         )
         optimizer = GrowingMomentum(schedule, 0.9, 0.99, start=9_999, end=10_000)
         return {"generator_optimizer": optimizer}

@@ -116,6 +116,7 @@ class HierarchicalVAE(VAE):
             h_l -> [mean, log sigma^2] of h_{l-1}. `decoder`, `decoder_2`, ...
     """
 
+    one_code = False
     Config = HierarchicalVAEConfig
     PRESETS = {
         "paper": {},

@@ -12,7 +12,8 @@ takes the steps for constants, so that the encoder moves as if it had made the r
 Gaussian itself.
 
 Departures: gradients through the steps are exact, not finite differences; slopes are
-clipped by row. Outside training the steps' noise is one fixed table for all rows.
+clipped by row. K = 5 steps of 0.03 where the paper takes 20 of 1.0. Outside training
+the steps' noise is one fixed table for all rows.
 
 Rows are independent, so N replicas of B rows equal one device with N * B rows.
 """

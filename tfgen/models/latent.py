@@ -159,7 +159,8 @@ def adam(config):
     rate, first = config.learning_rate, config.stage_steps
     lengths = [first * 3**stage for stage in range(config.stages - 1)]
     if lengths:
-        ends = [sum(lengths[: stage + 1]) for stage in range(len(lengths))]
+        # Numbers of the last updates: that of a boundary has the rate before it.
+        ends = [sum(lengths[: stage + 1]) - 1 for stage in range(len(lengths))]
         rates = [rate * 10 ** (-stage / 7) for stage in range(config.stages)]
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(ends, rates)
     return keras.optimizers.Adam(rate, epsilon=config.adam_epsilon)

@@ -53,7 +53,7 @@ class StyleGAN2Config(Config):
     channel_max: int = option(512, "most feature maps", at_least=1)
     group: int = option(4, "most rows of a minibatch deviation", at_least=1)
     mixing: float = option(0.9, "probability of two styles", at_least=0, at_most=1)
-    r1_weight: float = option(10.0, "gamma", at_least=0)
+    r1_weight: float = option(10.0, "gamma; of small: 32 pixels'", at_least=0)
     r1_every: int = option(16, "steps between R1 updates, 0 = none", at_least=0)
     path_weight: float = option(2.0, "of the path length penalty", at_least=0)
     path_every: int = option(4, "steps between its updates, 0 = none", at_least=0)

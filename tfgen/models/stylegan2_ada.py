@@ -44,7 +44,7 @@ class StyleGAN2ADAConfig(StyleGAN2Config):
 
 
 def _auto(side, batch=32):
-    """The authors' choice by side, 8 GPUs and 32 images a step."""
+    """The authors' choice by side, for 32 images a step whatever the side."""
     return {
         "image_size": side,
         "mapping_layers": 2,

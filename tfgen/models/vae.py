@@ -79,6 +79,7 @@ class VAE(GenerativeModel):
     xla_on_cpu = True
     whole_steps = True
     has_alarms = True
+    one_code = True  # `posterior(images)` is of the one z that the decoder reads
 
     def __init__(self, config, spec, encoder, decoder, **others):
         super().__init__(config, spec, encoder=encoder, decoder=decoder, **others)
