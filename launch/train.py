@@ -6,6 +6,7 @@ The last line on stdout is one JSON object; everything else goes to stderr. A ru
 that was killed goes on from its last save when the same command is given again.
 """
 
+import json
 import math
 import signal
 import sys
@@ -235,13 +236,13 @@ def _build(config, data, strategy, **arguments):
 
 def _check_same(spec, stored):
     """Refuse to go on with data that are not those of the run."""
+    spec = json.loads(json.dumps(spec))  # lists for tuples, as it was stored
     if stored is None or spec == stored:
         return
     changed = [name for name in spec if spec[name] != stored.get(name)]
-    was, now = ([each.get(name) for name in changed] for each in (stored, spec))
     raise BadInput(
-        f"{FLAGS.dataset} has changed since {FLAGS.workdir} began: its "
-        f"{', '.join(changed)} was {was}, is {now}; give another --workdir"
+        f"{FLAGS.dataset} has other {' and '.join(changed)} than when "
+        f"{FLAGS.workdir} began; give another --workdir"
     )
 
 

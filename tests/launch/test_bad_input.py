@@ -143,6 +143,16 @@ def test_flags(launcher, pictures, tmp_path, case):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def test_other_data_than_the_run_began_with(launcher, tmp_path):
+    path, rows = tmp_path / "data.npz", np.zeros([64, 12, 12, 1], "uint8")
+    flags = [*VAE, f"--workdir={tmp_path / 'run'}", f"--dataset=npz:{path}"]
+    np.savez(path, x_train=rows)
+    assert launcher.run(*flags).code == 0
+    assert launcher.run(*flags).json["executed"] == 0
+    np.savez(path, x_train=rows[:48])
+    refused(launcher.run(*flags, "--steps=8"), 2, "has other examples", "--workdir")
+
+
 @pytest.mark.parametrize("given", [[], ["--workdir="]])
 def test_no_workdir(launcher, pictures, given):
     ended = launcher.run(*VAE, f"--dataset={pictures}", *given)
