@@ -183,7 +183,7 @@ def test_bad_input(launcher, pictures_of, tmp_path):
         ),
         (
             [*CYCLEGAN, grey, f"--target_{grey[2:]}", *sampled],
-            ["--metrics are of samples, which cyclegan"],
+            ["--metrics are of sampled images, which cyclegan"],
         ),
     ]
     for arguments, words in cases:
