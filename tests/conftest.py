@@ -1,5 +1,7 @@
 """Before TensorFlow starts: two logical CPUs, quiet logs, no network."""
 
+import ctypes
+import gc
 import ipaddress
 import os
 import pathlib
@@ -52,6 +54,24 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(cpu, [one, one])
     # Its advice on retracing counts over all tests of a process.
     tf.get_logger().setLevel("ERROR")
+
+
+_kept = [2 << 30]  # bytes that the process holds and cannot give back
+
+
+@pytest.fixture(autouse=True)
+def _memory():
+    """Give back what compilers and graphs of earlier tests have left in the heap."""
+    yield
+    if sys.platform == "linux" and _resident() > _kept[0] + (1 << 30):
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _kept[0] = max(_kept[0], _resident())
+
+
+def _resident():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(autouse=True)

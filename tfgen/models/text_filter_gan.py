@@ -41,13 +41,12 @@ BRANCHES = {"frame": "content", "clip": "motion"}  # of the text, by who reads i
 
 
 @dataclasses.dataclass(frozen=True)
-class TextFilterGANConfig(Config):
+class ConcatConfig(Config):
     """The defaults are those of the published Moving Shapes experiment."""
 
     image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
     latent_size: int = option(256, "of each noise, and of the GRU", at_least=1)
     channels: int = option(32, "feature maps at full size", at_least=1)
-    filters: int = option(32, "into and out of a bank of filters, even", at_least=2)
     judge_patch: int = option(
         1, "side of the squares the discriminators see as pixels", at_least=1, at_most=2
     )
@@ -61,6 +60,13 @@ class TextFilterGANConfig(Config):
     average_decay: float = option(
         0.999, "of the generator's moving average a step", at_least=0, at_most=1
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFilterGANConfig(ConcatConfig):
+    """And has filters."""
+
+    filters: int = option(32, "into and out of a bank of filters, even", at_least=2)
 
 
 class TextFilterGAN(Captioned):
@@ -340,7 +346,12 @@ class TextFilterGAN(Captioned):
 class TextConcatGAN(TextFilterGAN):
     """The control without filters: the sentence's vector joins the last stage only."""
 
+    Config = ConcatConfig
     FILTERED = False
+    PRESETS = {
+        name: {field: value for field, value in preset.items() if field != "filters"}
+        for name, preset in TextFilterGAN.PRESETS.items()
+    }
 
 
 class MatchedTextFilterGAN(TextFilterGAN):
