@@ -544,7 +544,9 @@ def write(path, records):
         earlier = []
 
     def key(record):
-        names = "metric step split count k seed digest weights settings".split()
+        names = (
+            "metric step split count k seed digest weights labels local_steps".split()
+        )
         return tuple(record.get(name) for name in names)
 
     kept = {key(record): record for record in [*earlier, *records]}

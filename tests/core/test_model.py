@@ -139,6 +139,9 @@ def test_an_optimizer_from_outside_the_strategy_is_refused(two_replicas):
 def test_a_method_that_keras_would_overwrite_is_refused():
     with pytest.raises(TypeError, match="Wrong.loss: Keras sets an attribute of this"):
         type("Wrong", (Stock,), {"loss": lambda self: 0.0})
+    mixin = type("Mixin", (), {"loss": lambda self: 0.0})
+    with pytest.raises(TypeError, match="Wrong.loss: Keras sets an attribute of this"):
+        type("Wrong", (Stock, mixin), {})
 
 
 def test_one_optimizer_can_be_replaced():

@@ -17,6 +17,8 @@ SIDE, LATENT = 4, 6
 class Linear:
     """w = z, images A w in [-1, 1] units: no clipping, two copies of w averaged."""
 
+    compute_dtype = "float32"
+
     def __init__(self, scale=1.0):
         self.matrix = scale * np.random.default_rng(0).normal(size=[LATENT, SIDE**2])
         image = Feature((SIDE, SIDE, 1), "float32", -1.0, 1.0)
@@ -80,3 +82,10 @@ def test_features_of_tensors_are_those_of_bytes():
 def test_one_pair_is_refused():
     with pytest.raises(BadInput, match="two pairs"):
         path_length.measure(Linear(), pixels(), 1)
+
+
+def test_bfloat16_is_refused():
+    model = Linear()
+    model.compute_dtype = "bfloat16"
+    with pytest.raises(BadInput, match="bfloat16 cannot tell apart"):
+        path_length.measure(model, pixels(), 10)

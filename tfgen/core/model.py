@@ -58,7 +58,8 @@ class GenerativeModel(Trainer):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if "loss" in vars(cls):
+        own = (c for c in cls.__mro__ if not c.__module__.startswith("keras."))
+        if any("loss" in vars(c) for c in own):
             raise TypeError(
                 f"{cls.__name__}.loss: Keras sets an attribute of this name; give "
                 "the method another, such as generator_loss"

@@ -42,12 +42,18 @@ def measure(model, extractor, num, seed=0, epsilon=EPSILON, progress=None):
         progress: Called with (pairs done, num).
 
     Raises:
-        BadInput: Fewer than two pairs.
+        BadInput: Fewer than two pairs, or networks of less than float32, which
+            cannot tell the two images apart.
     """
     import tensorflow as tf
 
     if num < 2:
         raise BadInput(f"ppl needs two pairs of latents or more, got {num}")
+    if model.compute_dtype != "float32":
+        raise BadInput(
+            f"ppl compares images of latents {epsilon:g} of the way apart, which "
+            f"{model.compute_dtype} cannot tell apart: it needs a run in float32"
+        )
     image = model.spec.image
 
     @tf.function(autograph=False)
