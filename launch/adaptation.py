@@ -1,8 +1,7 @@
 """The last stage of an adaptation: how it classifies test rows of the target domain."""
 
-import numpy as np
-
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import graph, in_parts
 
 from . import held_out
 
@@ -34,27 +33,16 @@ def measure(model, stream, rows=None):
         rows = held_out.arrays(stream, images)
     if "label" not in rows:
         raise BadInput(f"{stream.spec.name} has no labels to test against")
-    logits = by_parts(model.classify, rows["image"], "logits")
+    logits = logits_of(model.classify, rows["image"])
     agreement = label_agreement(logits, rows["label"])
     found = {name: getattr(agreement, name) for name in ("accuracy", "cross_entropy")}
     if hasattr(model, "classify_source"):
-        logits = by_parts(model.classify_source, rows["image"], "logits")
+        logits = logits_of(model.classify_source, rows["image"])
         agreement = label_agreement(logits, rows["label"])
         found["source_only_accuracy"] = agreement.accuracy
     return found
 
 
-def by_parts(function, images, output):
-    """Return one output of an endpoint for images `[n, ...]`, some hundred at a time.
-
-    Args:
-        function: Returns a dict of tensors.
-        images: Array.
-        output: Name of the output.
-    """
-    import tensorflow as tf
-
-    graph = tf.function(function, autograph=False)
-    starts = range(0, len(images), held_out.ROWS)
-    parts = [images[i : i + held_out.ROWS] for i in starts]
-    return np.concatenate([graph(tf.constant(x))[output].numpy() for x in parts])
+def logits_of(classify, inputs, rows=None):
+    """Return the logits of many inputs; `classify` is a model's endpoint."""
+    return in_parts(graph(lambda x: classify(x)["logits"]), inputs, rows=rows)

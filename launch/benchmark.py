@@ -187,9 +187,9 @@ def _torch_twins():
         raise BadInput(
             "--against=torch needs PyTorch: pip install 'tfgen[bench]'"
         ) from None
-    from .benchmark_torch_steps import TWINS
+    from . import benchmark_torch_notes, benchmark_torch_steps
 
-    return TWINS
+    return benchmark_torch_steps.TWINS | benchmark_torch_notes.TWINS
 
 
 def command():

@@ -41,7 +41,7 @@ class Twin:
         self.layout = torch.contiguous_format if eager else torch.channels_last
         self.bfloat16 = form == "bfloat16"
         self.networks = {
-            name: Network(network, self.layout)
+            name: self.twin_of(name, network)
             for name, network in self.networks_of(model).items()
         }
         if form == "compile":
@@ -62,10 +62,17 @@ class Twin:
         """Return {name: functional Keras network}."""
         return model.networks
 
-    @classmethod
-    def arrays_of(cls, stream):
+    def twin_of(self, name, network):
+        """Return a network in PyTorch."""
+        return Network(network, self.layout)
+
+    def features_of(self, arrays):
+        """Return {feature: array of as many rows} of what `step` gets."""
+        return {name: arrays[name] for name in self.features}
+
+    def arrays_of(self, stream):
         """Return {feature: array of all rows}."""
-        return {name: stream.arrays[name] for name in cls.features}
+        return self.features_of(stream.arrays)
 
     def step(self, batches, draw):
         """Train one step.
@@ -83,7 +90,8 @@ class Twin:
         """Run one step on the first rows and the noise that tfgen draws for it."""
         updates = self.model.updates_per_step
         batch = next(iter(self.stream.dataset(updates=updates)))
-        parts = {name: np.split(batch[name].numpy(), updates) for name in self.features}
+        batch = self.features_of({name: x.numpy() for name, x in batch.items()})
+        parts = {name: np.split(x, updates) for name, x in batch.items()}
 
         def draw(purpose, shape, kind=noise.normal):
             drawn = kind(self.model.seed, 0, purpose, self.batch, shape).numpy()

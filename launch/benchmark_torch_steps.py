@@ -139,10 +139,9 @@ class CycleGAN(Twin):
         names = [name for pair in CycleGAN.trained.values() for name in pair]
         return {name: getattr(model, name) for name in names}
 
-    @classmethod
-    def arrays_of(cls, stream):
+    def arrays_of(self, stream):
         """Return the images of both domains."""
-        return {name: getattr(stream, name).arrays["image"] for name in cls.features}
+        return {name: getattr(stream, name).arrays["image"] for name in self.features}
 
     def step(self, batches, draw):
         """Both generators, then both discriminators."""

@@ -3,10 +3,10 @@
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics import passes
 
 from . import adaptation, held_out
 
-ROWS = 50  # clips in one pass of a generator
 CLASSIFIED = ("accuracy", "cross_entropy")
 SAMPLED = ("motion_energy", "frechet_video")
 CONTINUED = ("first_frame_l1", "motion_energy")
@@ -72,7 +72,8 @@ def measure(
     if hasattr(model, "predict_clips"):
         found |= _continued(model, stream, metrics, count, progress)
     if {"motion_energy", "frechet_video"} & set(metrics) and hasattr(model, "sample"):
-        fake = _bytes(draw(model, count, seed, progress), spec)
+        progress.start("clips")
+        fake = _bytes(passes.samples(model, count, seed, progress), spec)
         if "motion_energy" in metrics:
             found["motion_energy"] = _motion(real, fake)
         if network:
@@ -83,29 +84,11 @@ def measure(
     return found
 
 
-def draw(model, count, seed, progress):
-    """Return `model.sample(count, seed)`, drawn `ROWS` at a time."""
-    firsts = [(np.int32(first),) for first in range(0, count, ROWS)]
-    made = _by_parts(lambda first: model.sample(ROWS, seed, first), firsts, progress)
-    return made[:count]
-
-
-def _by_parts(function, inputs, progress):
-    import tensorflow as tf
-
-    graph, parts = tf.function(function, autograph=False), []
-    progress.start("clips")
-    for number, arguments in enumerate(inputs, start=1):
-        parts.append(graph(*map(tf.constant, arguments)).numpy())
-        progress(number, len(inputs))
-    return np.concatenate(parts)
-
-
 def _classified(model, rows, metrics):
     from tfgen.metrics.classifier import label_agreement
 
     labels = rows[model.config.label]
-    logits = adaptation.by_parts(model.classify, rows["video"], "logits")
+    logits = adaptation.logits_of(model.classify, rows["video"])
     agreement = label_agreement(logits, labels)
     return {name: _record(getattr(agreement, name), len(labels)) for name in metrics}
 
@@ -114,8 +97,13 @@ def _continued(model, stream, metrics, count, progress):
     from tfgen.metrics.likelihood import mean_and_error
 
     real = held_out.arrays(stream, model.spec, count)["video"]
-    parts = [(real[i : i + ROWS, 0],) for i in range(0, count, ROWS)]
-    made = _by_parts(model.predict_clips, parts, progress)
+    progress.start("clips")
+    made = passes.in_parts(
+        passes.graph(model.predict_clips),
+        real[:, 0],
+        rows=passes.made_at_once(model.spec),
+        progress=progress,
+    )
     found = {}
     if "first_frame_l1" in metrics:
         error = np.abs(made[:, 0] - real[:, 0]).mean(axis=(1, 2, 3))
@@ -155,11 +143,13 @@ def _attributes(model, stream, judges, count, seed, progress):
     names = {"tokens"} | {judge.label for judge in judges}
     rows = np.sort(np.random.default_rng(0).permutation(len(stream))[:count])
     told = {name: stream.arrays[name][rows] for name in names}
-    parts = [
-        (told["tokens"][i : i + ROWS], np.int32(i)) for i in range(0, len(rows), ROWS)
-    ]
-    made = _by_parts(
-        lambda tokens, first: model.generate(tokens, seed, first), parts, progress
+    progress.start("clips")
+    made = passes.in_parts(
+        passes.graph(lambda tokens, row: model.generate(tokens, seed, row[0])),
+        told["tokens"],
+        np.arange(len(rows), dtype=np.int32),
+        rows=passes.made_at_once(model.spec),
+        progress=progress,
     )
     fake = _bytes(made, model.spec)
     real = _bytes(held_out.arrays(stream, model.spec, count)["video"], model.spec)

@@ -12,13 +12,13 @@ import math
 from absl import flags
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import graph, in_parts, samples
 from tfgen.workdir import write_json
 
 from . import adaptation, clips, common_flags, held_out, note_metrics, translation
 from .progress import Progress
 
 FLAGS = flags.FLAGS
-ROWS = 500  # images in one pass of a network
 MOST_SAMPLES = 10_000
 GAP_ROWS, GAP_SAMPLES = 100, 1000  # where --num and --iwae_samples do not say
 PATHS = 2000  # pairs of latents of ppl, where --num does not say
@@ -205,6 +205,7 @@ class Evaluation:
         """Samples `[n, h, w, c]` in the model's range."""
         if self._fakes is None:
             count = FLAGS.num or min(len(self.stream), MOST_SAMPLES)
+            self.progress.start("samples")
             self._fakes = samples(self.model, count, FLAGS.seed, self.progress)
         return self._fakes
 
@@ -219,7 +220,6 @@ class Evaluation:
             metrics,
             k=k,
             seed=FLAGS.seed,
-            rows=ROWS,
             progress=self.progress,
         )
         config = self.model.config
@@ -285,7 +285,6 @@ class Evaluation:
             metrics,
             k=k,
             seed=FLAGS.seed,
-            rows=ROWS,
             progress=self.progress,
         )
         return {
@@ -303,9 +302,9 @@ class Evaluation:
         from tfgen.metrics.likelihood import mean_and_error
         from tfgen.metrics.moments import Estimate
 
-        scores = _by_parts(self.model.score)
-        real = mean_and_error(scores(self.held_out["image"]))
-        fake = mean_and_error(scores(self.fakes))
+        scores = graph(self.model.score)
+        real = mean_and_error(in_parts(scores, self.held_out["image"]))
+        fake = mean_and_error(in_parts(scores, self.fakes))
         known = None not in (real.error, fake.error)
         error = math.hypot(real.error, fake.error) if known else None
         estimate = Estimate(real.value - fake.value, error)
@@ -380,11 +379,21 @@ class Evaluation:
         train, labels = self._bytes(rows["image"]), None
         if hasattr(self.model, "sample_labels"):
             labels = self.model.sample_labels(len(self.fakes)).numpy()
+        network = extractor(FLAGS.extractor, train)
+        known = getattr(network, "classes", None)
+        if "labels" in metrics and known:
+            ours = self.model.spec.features["label"].classes
+            if known != ours:
+                raise BadInput(
+                    f"labels: {network.name} tells {len(known)} classes "
+                    f"({', '.join(known[:3])}, ...), the model was asked for "
+                    f"{len(ours)} ({', '.join(ours[:3])}, ...)"
+                )
         self.progress.say(f"sample quality: {', '.join(metrics)}")
         evaluate = QualityEvaluation(
             train,
             self._bytes(self.held_out["image"]),
-            extractor(FLAGS.extractor, train),
+            network,
             metrics,
             FLAGS.seed,
             rows.get("label"),
@@ -428,17 +437,17 @@ class Evaluation:
             seed=self.run["seed"],
         )
         kinds = {
-            "linear_probe": _by_parts(self.model.features),
-            "linear_probe_untrained": _by_parts(untrained.features),
+            "linear_probe": graph(self.model.features),
+            "linear_probe_untrained": graph(untrained.features),
             "linear_probe_pixels": lambda images: images.reshape(len(images), -1),
         }
         found = {}
         for name, features in kinds.items():
             self.progress.say(name)
             estimate = linear_probe(
-                features(train["image"]),
+                in_parts(features, train["image"]),
                 train["label"],
-                features(self.held_out["image"]),
+                in_parts(features, self.held_out["image"]),
                 self.held_out["label"],
                 FLAGS.seed,
             )
@@ -505,35 +514,6 @@ class Evaluation:
 def _number(estimate, count):
     value, error = estimate
     return {"value": value, "standard_error": error, "count": count}
-
-
-def samples(model, count, seed, progress):
-    """Return `model.sample(count, seed)`, drawn `ROWS` at a time."""
-    import numpy as np
-    import tensorflow as tf
-
-    part = tf.function(lambda first: model.sample(ROWS, seed, first), autograph=False)
-    progress.start("samples")
-    parts = []
-    for first in range(0, count, ROWS):
-        parts.append(part(tf.constant(first)).numpy())
-        progress(min(first + ROWS, count), count)
-    return np.concatenate(parts)[:count]
-
-
-def _by_parts(function):
-    """Return `function` of images `[n, ...]`, called on `ROWS` at a time."""
-    import numpy as np
-    import tensorflow as tf
-
-    graph = tf.function(function, autograph=False)
-
-    def call(images):
-        starts = range(0, len(images), ROWS)
-        parts = [graph(tf.constant(images[i : i + ROWS])).numpy() for i in starts]
-        return np.concatenate(parts)
-
-    return call
 
 
 def write(path, records):

@@ -3,8 +3,7 @@
 import numpy as np
 
 from tfgen.core.errors import BadInput
-
-ROWS = 500  # at a time
+from tfgen.metrics.passes import in_parts
 
 
 def load(run, data_dir=None, name=None):
@@ -67,11 +66,10 @@ def arrays(stream, spec, limit=None):
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(0).permutation(len(rows))[:limit])
     names = set(spec.features) | ({"label", "pair"} & set(stream.arrays))
-    parts = []
-    for first in range(0, len(rows), ROWS):
-        chosen = rows[first : first + ROWS]
-        parts.append(adapt({name: stream.arrays[name][chosen] for name in names}))
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return in_parts(
+        lambda part: adapt({name: stream.arrays[name][part] for name in names}),
+        rows,
+    )
 
 
 def domain(pair, spec, name, limit=None):

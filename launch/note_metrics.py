@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import graph, in_parts
 
-from . import held_out
+from . import adaptation, held_out
 
 ROWS = 32  # notes in one pass
 MOST = 2000  # notes of each kind
@@ -23,7 +24,7 @@ def accuracy(model, rows):
     """Return {"accuracy", "cross_entropy": Estimate} of a classifier on real notes."""
     from tfgen.metrics.classifier import label_agreement
 
-    logits = _by_parts(lambda x: model.classify_notes(x)["logits"], rows["audio"])
+    logits = adaptation.logits_of(model.classify_notes, rows["audio"], ROWS)
     found = label_agreement(logits, rows["pitch"])
     return {"accuracy": found.accuracy, "cross_entropy": found.cross_entropy}
 
@@ -110,14 +111,13 @@ class Classifier:
 
     def __call__(self, audio):
         """Return (features, logits) of sound `[n, samples]` as the model makes it."""
-        parts = []
-        for first in range(0, len(audio), ROWS):
-            part = self._adapt({"audio": audio[first : first + ROWS]})["audio"]
-            parts.append(self.exported.classify_notes(np.asarray(part)))
-        return tuple(
-            np.concatenate([part[name] for part in parts])
-            for name in ("features", "logits")
-        )
+
+        def heard(part):
+            part = self._adapt({"audio": part})["audio"]
+            return self.exported.classify_notes(np.asarray(part))
+
+        found = in_parts(heard, audio, rows=ROWS)
+        return found["features"], found["logits"]
 
     def accuracy_on(self, model, pictures, pitch):
         """Return the record of the accuracy on spectrograms of the same kind.
@@ -135,10 +135,8 @@ class Classifier:
                 f"{SPECTROGRAM}: the classifier reads {' '.join(map(str, theirs))}, "
                 f"the generator makes {ours.kind} {ours.frames} {ours.bins}"
             )
-        starts = range(0, len(pictures), ROWS)
-        parts = [pictures[first : first + ROWS] for first in starts]
-        logits = [self.exported.classify_spectrograms(part)["logits"] for part in parts]
-        agreement = label_agreement(np.concatenate(logits), self.classes[pitch])
+        found = in_parts(self.exported.classify_spectrograms, pictures, rows=ROWS)
+        agreement = label_agreement(found["logits"], self.classes[pitch])
         value, error = agreement.accuracy
         return {"value": value, "error": error, "n_real": 0, "n_fake": len(pitch)}
 
@@ -150,16 +148,14 @@ def _generated(model, pitch, seed):
     names = model.spec.features["pitch"].classes
     numbers = np.array([int(name) for name in names], "int64")[pitch]
 
-    @tf.function(autograph=False)
-    def play(first, numbers):
-        z = model.prior(tf.shape(numbers)[0], seed, first)
+    def play(numbers, row):
+        z = model.prior(tf.shape(numbers)[0], seed, row[0])
         pictures = model.spectrogram(z, numbers)
         audio = model.representation.inverse(pictures)
         return pictures, tf.clip_by_value(audio, -1.0, 1.0)
 
-    starts = range(0, len(numbers), ROWS)
-    parts = [play(tf.constant(i), tf.constant(numbers[i : i + ROWS])) for i in starts]
-    return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+    firsts = np.arange(len(numbers), dtype=np.int32)
+    return in_parts(graph(play), numbers, firsts, rows=ROWS)
 
 
 def _note_set(model, classifier, audio, pitch):
@@ -177,14 +173,8 @@ def _note_set(model, classifier, audio, pitch):
 
     features, logits = classifier(audio)
     return NoteSet(
-        classifier.classes[pitch], features, logits, _by_parts(spectra, audio)
+        classifier.classes[pitch],
+        features,
+        logits,
+        in_parts(graph(spectra), audio, rows=ROWS),
     )
-
-
-def _by_parts(function, rows):
-    import tensorflow as tf
-
-    graph = tf.function(function, autograph=False)
-    starts = range(0, len(rows), ROWS)
-    parts = [graph(tf.constant(rows[i : i + ROWS])).numpy() for i in starts]
-    return np.concatenate(parts)

@@ -28,6 +28,7 @@ import numpy as np
 from absl import flags
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import in_parts, made_at_once
 from tfgen.workdir import Workdir
 
 from . import (
@@ -331,9 +332,8 @@ class Source:
             if FLAGS.label is not None:
                 turn[:] = FLAGS.label
             inputs.append(np.asarray(turn if label is None else label, "int64"))
-        starts = range(0, len(z), 500)
-        parts = [[x[i : i + 500] for x in inputs] for i in starts]
-        return np.concatenate([self.images("decode", *part) for part in parts])
+        rows = made_at_once(self.spec)
+        return in_parts(lambda *part: self.images("decode", *part), *inputs, rows=rows)
 
     def draw(self, num):
         """Return the latents that `sample` draws for --seed, `[num, latent_size]`."""

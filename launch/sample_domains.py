@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import in_parts
 from tfgen.workdir import Workdir
 
 from . import held_out
@@ -99,10 +100,8 @@ def confusion(source, flags, path):
     figure = _figure(5 * len(names), 4.6)
     panels = np.atleast_1d(figure.subplots(1, len(names)))
     for axes, (endpoint, title) in zip(panels, names.items(), strict=True):
-        starts = range(0, len(rows["image"]), held_out.ROWS)
-        parts = [rows["image"][i : i + held_out.ROWS] for i in starts]
-        answers = [source.calls[endpoint](part)["label"] for part in parts]
-        table = shares(rows["label"], np.concatenate(answers), len(classes))
+        answers = in_parts(source.calls[endpoint], rows["image"])["label"]
+        table = shares(rows["label"], answers, len(classes))
         axes.imshow(table, cmap="Blues", vmin=0, vmax=1)
         for true, answer in np.argwhere(table >= 0.005):
             share = table[true, answer]

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import in_parts
 
 from . import latents, midi
 
@@ -77,8 +78,7 @@ def _notes(source, z, pitch, columns, out):
 
     if len(z) > MOST:
         raise BadInput(f"more than {MOST} notes at a time: lower --num")
-    parts = [slice(i, i + ROWS) for i in range(0, len(z), ROWS)]
-    audio = np.concatenate([_sound(source, z[p], pitch[p]) for p in parts])
+    audio = in_parts(lambda *part: _sound(source, *part), z, pitch, rows=ROWS)
     rate, folder = source.spec.audio.sample_rate, out.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for number, (note, midi_number) in enumerate(zip(audio, pitch, strict=True)):

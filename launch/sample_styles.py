@@ -9,10 +9,10 @@ import pathlib
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import in_parts, made_at_once
 
 from . import held_out, latents
 
-ROWS = 64  # images in one pass
 CENTRE = 10_000  # latents that the mean of w is taken of
 STOPS = 4  # latents on a walk
 FITTED = 10_000  # training images that an extractor is fitted to
@@ -174,32 +174,29 @@ def _latents(source, flags, purpose, num):
 
 
 def _generate(source, z, psi, label):
-    return _by_parts(
-        lambda rows, *label: source.images("generate", rows, psi, *label), z, *label
+    return in_parts(
+        lambda rows, *label: source.images("generate", rows, psi, *label),
+        z,
+        *label,
+        rows=made_at_once(source.spec),
     )
 
 
 def _mapped(source, flags, z, label):
     """Return w of latents, drawn to the mean of w by --truncation."""
-    w = _by_parts(lambda *rows: source.images("map", *rows), z, *label)
+    w = in_parts(lambda *rows: source.images("map", *rows), z, *label)
     if flags.truncation == 1.0:
         return w
     # The mean that the model keeps is in no signature.
     many = _latents(source, flags, "centre", CENTRE)
-    many = _by_parts(lambda *rows: source.images("map", *rows), many[0], *many[1])
+    many = in_parts(lambda *rows: source.images("map", *rows), many[0], *many[1])
     centre = many.mean(axis=0, dtype=np.float64).astype("float32")
     return centre + np.float32(flags.truncation) * (w - centre)
 
 
 def _synthesize(source, w):
-    return _by_parts(lambda rows: source.images("synthesize", rows), w)
-
-
-def _by_parts(function, *arrays):
-    """Return `function` of arrays of as many rows, called on `ROWS` at a time."""
-    starts = range(0, len(arrays[0]), ROWS)
-    parts = [[array[i : i + ROWS] for array in arrays] for i in starts]
-    return np.concatenate([function(*part) for part in parts])
+    rows = made_at_once(source.spec)
+    return in_parts(lambda part: source.images("synthesize", part), w, rows=rows)
 
 
 def _in_rows(columns):

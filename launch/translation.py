@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfgen.core.errors import BadInput
+from tfgen.metrics.passes import graph, in_parts
 
 from . import held_out
 
@@ -37,13 +38,14 @@ def measure(model, pair, metrics, limit=None):
     domains = [
         held_out.domain(pair, model.spec, name, limit) for name in ("source", "target")
     ]
-    functions = [_by_parts(model.translate_ab), _by_parts(model.translate_ba)]
+    functions = [graph(model.translate_ab), graph(model.translate_ba)]
     found = {}
     for way, ours, theirs in (("ab", 0, 1), ("ba", 1, 0)):
         images = domains[ours]["image"]
-        made = functions[ours](images)
+        made = in_parts(functions[ours], images)["images"]
         if (name := f"cycle_l1_{way[0]}") in metrics:
-            apart = np.abs(functions[theirs](made) - images).mean(axis=(1, 2, 3))
+            again = in_parts(functions[theirs], made)["images"]
+            apart = np.abs(again - images).mean(axis=(1, 2, 3))
             found[name] = mean_and_error(apart), len(images), "pixels"
         if {name for name in PAIRED if name.endswith(way)} & set(metrics):
             rows, others = _counterparts(domains[ours], domains[theirs], pair)
@@ -75,15 +77,3 @@ def _counterparts(ours, theirs, pair):
         )
     _, mine, other = np.intersect1d(ours["pair"], theirs["pair"], return_indices=True)
     return mine, other
-
-
-def _by_parts(translate):
-    import tensorflow as tf
-
-    graph = tf.function(translate, autograph=False)
-
-    def call(images):
-        parts = np.array_split(images, -(-len(images) // 50))
-        return np.concatenate([graph(tf.constant(x))["images"].numpy() for x in parts])
-
-    return call

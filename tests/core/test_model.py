@@ -136,6 +136,12 @@ def test_an_optimizer_from_outside_the_strategy_is_refused(two_replicas):
     build(strategy=two_replicas, critic_optimizer=inside)
 
 
+def test_an_optimizer_that_wants_scaled_losses_is_refused():
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    with pytest.raises(ValueError, match="critic_optimizer is a LossScaleOptimizer"):
+        build(critic_optimizer=scaled)
+
+
 def test_a_method_that_keras_would_overwrite_is_refused():
     with pytest.raises(TypeError, match="Wrong.loss: Keras sets an attribute of this"):
         type("Wrong", (Stock,), {"loss": lambda self: 0.0})

@@ -122,11 +122,12 @@ def test_torch_needs_the_extra(launcher, pictures):
         ("cyclegan", ["--target_dataset={pictures}"]),
         ("video_gan", ["--dataset={clip_folder}"]),
         ("stylegan2", ["--hparam=path_every=0"]),
+        ("gansynth_flat", ["--dataset={tones}"]),
     ],
 )
-def test_steps_in_torch(launcher, pictures, clip_folder, model, flags):
+def test_steps_in_torch(launcher, pictures, clip_folder, tones, model, flags):
     pytest.importorskip("torch", reason="the extra `bench`")
-    places = {"pictures": pictures, "clip_folder": clip_folder}
+    places = {"pictures": pictures, "clip_folder": clip_folder, "tones": tones}
     flags = [flag.format(**places) for flag in ["--dataset={pictures}", *flags]]
     ended = benchmark(launcher, f"--model={model}", "--against=torch", *flags)
     assert ended.code == 0, ended.stderr

@@ -198,6 +198,21 @@ def test_classes_that_were_asked_for(runs, launcher, data):
     assert record["extractor"] == "pixels within a class" and record["floor"] > 0.5
 
 
+def test_a_classifier_of_other_classes_is_refused(runs, launcher, tmp_path):
+    export = tmp_path / "export"
+    tfgen.export(runs["classifier"][1], export)
+    description = json.loads((export / "tfgen.json").read_text())
+    label = description["spec"]["features"]["label"]
+    flags = [f"--workdir={runs['cgan'][0]}", f"--extractor=saved_model:{export}"]
+    flags += ["--metrics=labels", "--num=20"]
+    assert "label_accuracy" in evaluate(launcher, *flags)["metrics"]
+    label["classes"] = [*label["classes"][:-1], "other"]
+    (export / "tfgen.json").write_text(json.dumps(description))
+    ended = launcher.run(*flags, module="launch.evaluate")
+    assert ended.code == 2 and len(ended.errors) == 1
+    assert "tells 10 classes" in ended.errors[0]
+
+
 def test_linear_probe(runs, launcher):
     path, _ = runs["dcgan"]
     flags = ["--metrics=linear_probe", "--labels=150"]

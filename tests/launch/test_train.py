@@ -422,6 +422,7 @@ def test_recipe(launcher, pictures, clip_folder, tones, tmp_path, name):
         return [f"--recipe={recipe}", f"--dataset={data}", *target]
 
     short = ["--preset=tiny", "--batch=16", "--steps=2", "--steps_per_execution=1"]
+    short.append("--xla=off")  # compiling would take most of the time
     if model == "video_classifier":
         short.append("--hparam=label=label")
     run = [*given(name, small), *short, f"--workdir={tmp_path / 'run'}"]

@@ -1,10 +1,10 @@
 """Sample quality during training."""
 
 import numpy as np
-import tensorflow as tf
 
 from tfgen.callbacks.steps import AtSteps
 from tfgen.core.spec import adapter, to_uint8
+from tfgen.metrics import passes
 from tfgen.metrics.extractors import extractor
 from tfgen.metrics.quality import QualityEvaluation
 
@@ -48,7 +48,7 @@ class SampleQuality(AtSteps):
             sink(step, values)
 
 
-def real_images(stream, spec, limit=10_000, part=500):
+def real_images(stream, spec, limit=10_000):
     """Return a stream's images as a model of `spec` sees them, uint8 `[n, h, w, c]`.
 
     Args:
@@ -56,21 +56,17 @@ def real_images(stream, spec, limit=10_000, part=500):
         spec: The model's, whose size they are brought to.
         limit: At most this many, drawn at random, always the same ones: data are
             often sorted by class.
-        part: Images at a time.
     """
     adapt, _ = adapter(stream.spec, spec)
     rows = np.sort(np.random.default_rng(0).permutation(len(stream))[:limit])
-    images = []
-    for first in range(0, len(rows), part):
-        chosen = rows[first : first + part]
-        batch = {name: array[chosen] for name, array in stream.arrays.items()}
-        images.append(to_uint8(adapt(batch)["image"].numpy(), spec.image))
-    return np.concatenate(images)
+
+    def seen(part):
+        batch = {name: array[part] for name, array in stream.arrays.items()}
+        return to_uint8(adapt(batch)["image"].numpy(), spec.image)
+
+    return passes.in_parts(seen, rows, rows=passes.made_at_once(spec))
 
 
-def sample_images(model, num, seed=0, rows=500):
+def sample_images(model, num, seed=0):
     """Return `model.sample(num, seed)` as uint8 `[num, h, w, c]`, drawn in parts."""
-    part = tf.function(lambda first: model.sample(rows, seed, first), autograph=False)
-    firsts = range(0, num, rows)
-    images = np.concatenate([part(tf.constant(first)).numpy() for first in firsts])
-    return to_uint8(images[:num], model.spec.image)
+    return to_uint8(passes.samples(model, num, seed), model.spec.image)

@@ -11,6 +11,7 @@ and XLA, so an author never scales a loss and never sees tf.distribute:
 
 import re
 
+import keras
 import tensorflow as tf
 
 from tfgen.core import ema, noise
@@ -144,7 +145,7 @@ class GenerativeModel(Trainer):
                 )
             chosen |= optimizers
             for name, optimizer in chosen.items():
-                self._check_scope(name, optimizer)
+                self._check_optimizer(name, optimizer)
                 # Unbuilt optimizers fail under tf.distribute (keras#23085).
                 optimizer.build(self._trained_by(name))
                 # Keras would sum over replicas what `gradients` has averaged.
@@ -161,7 +162,12 @@ class GenerativeModel(Trainer):
             self._functions, self._programs = {}, {}
         super().make_train_function(force)
 
-    def _check_scope(self, name, optimizer):
+    def _check_optimizer(self, name, optimizer):
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            raise ValueError(
+                f"{name} is a LossScaleOptimizer, which would divide gradients of "
+                "losses that nobody has scaled; bfloat16 needs none"
+            )
         extended = self.distribute_strategy.extended
         for variable in optimizer.variables:
             if not extended.variable_created_in_scope(variable.value):

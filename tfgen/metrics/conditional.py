@@ -18,6 +18,7 @@ import tensorflow as tf
 from tfgen.core import noise
 from tfgen.core.errors import BadInput
 from tfgen.metrics.likelihood import mean_and_error, observed
+from tfgen.metrics.passes import rows_at_once
 
 LATENT = ("cll_importance", "cll_mc", "conditional_elbo", "conditional_kl")
 DETERMINISTIC = ("cll",)
@@ -35,7 +36,7 @@ def metrics_of(model):
     return DETERMINISTIC if hasattr(model, "conditional_log_prob") else ()
 
 
-def measure(model, batch, metrics, *, k=100, seed=0, rows=500, progress=None):
+def measure(model, batch, metrics, *, k=100, seed=0, rows=None, progress=None):
     """Measure some of `metrics_of(model)`.
 
     Memory does not grow with `k`. A number does not depend on `rows`.
@@ -46,7 +47,7 @@ def measure(model, batch, metrics, *, k=100, seed=0, rows=500, progress=None):
         metrics: Names.
         k: Draws a row of the two estimates.
         seed: Of all noise, in [0, 2**31).
-        rows: Rows in one pass of the networks.
+        rows: Rows in one pass of the networks; none: `passes.rows_at_once`.
         progress: Called with (passes done, passes in all).
 
     Returns:
@@ -61,6 +62,7 @@ def measure(model, batch, metrics, *, k=100, seed=0, rows=500, progress=None):
     count = len(batch["image"])
     if not count or k < 1:
         raise BadInput(f"{count} images and k={k}: both must be at least 1")
+    rows = rows or rows_at_once(batch["image"].shape[1:])
     graphs = {name: _graph(model, name) for name in metrics}
     draws = {name: k if name in LATENT[:2] else 1 for name in metrics}
     found = {name: [] for name in metrics}

@@ -239,7 +239,8 @@ class SavedModelExtractor(Extractor):
     to `logits` and `features`, and a `tfgen.json` whose `spec` describes that tensor
     (shape, low, high). Images are cropped, padded, resized and scaled to it by
     `tfgen.core.spec.adapter`, as in a training that asked for no image_size.
-    Needs TensorFlow's loader alone, not the classifier's code.
+    Needs TensorFlow's loader alone, not the classifier's code. `classes` are the names
+    of the classes it tells, in the order of its logits; () where it does not say.
 
     Args:
       path: the export folder.
@@ -260,7 +261,7 @@ class SavedModelExtractor(Extractor):
                     f"saved_model:{path}: no {os.path.basename(file)} there; give the "
                     "export folder of a classifier run"
                 )
-        wanted = _wanted_image(description)
+        wanted, self.classes = _described(description)
         import tensorflow as tf  # the extractors above work without it
 
         self._model = tf.saved_model.load(path)  # its variables must stay referenced
@@ -405,14 +406,16 @@ def _one_image(name, feature):
     return DataSpec(name, 0, {"image": feature})
 
 
-def _wanted_image(file):
-    """The image that an export's tfgen.json says its model wants."""
+def _described(file):
+    """The image an export's tfgen.json says its model wants, the classes it tells."""
     try:
         with open(file, encoding="utf-8") as stream:
-            image = json.load(stream)["spec"]["features"]["image"]
+            features = json.load(stream)["spec"]["features"]
+        image = features["image"]
+        classes = tuple(features.get("label", {}).get("classes", ()))
         return Feature(
             image["shape"], "float32", float(image["low"]), float(image["high"])
-        )
+        ), classes
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{file}: needs spec.features.image with shape, low and high ({error!r})"

@@ -28,6 +28,7 @@ from tfgen.core import noise
 from tfgen.core.errors import BadInput
 from tfgen.losses import health
 from tfgen.metrics.moments import Estimate
+from tfgen.metrics.passes import rows_at_once
 
 BOUNDS = ("iwae", "bits_per_dim")
 UNITS = ("active_units", "active_units_by_layer")
@@ -65,7 +66,7 @@ def observed(model, images, seed, first_row=0):
     return tf.cast(draw < images, tf.float32)
 
 
-def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=500, progress=None):
+def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=None, progress=None):
     """Measure some of `METRICS`.
 
     Memory does not grow with `k`: draws are added up, `DRAWS` at a time.
@@ -76,7 +77,7 @@ def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=500, progress
         metrics: Names in `METRICS`.
         k: Draws a row of `iwae` and of the bound behind `bits_per_dim`.
         seed: Of all noise, in [0, 2**31).
-        rows: Rows in one pass of the networks.
+        rows: Rows in one pass of the networks; none: `passes.rows_at_once`.
         progress: Called with (passes done, passes in all).
 
     Returns:
@@ -91,7 +92,7 @@ def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=500, progress
         raise BadInput(f"metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
     if not len(images) or k < 1:
         raise BadInput(f"{len(images)} images and k={k}: both must be at least 1")
-    wanted = set(metrics)
+    wanted, rows = set(metrics), rows or rows_at_once(images.shape[1:])
     wants_parts = bool(wanted - {*BOUNDS, *UNITS})
     wants_bound, wants_units = bool(wanted & {*BOUNDS}), bool(wanted & {*UNITS})
     passes = -(-len(images) // rows) * (wants_parts + wants_units + k * wants_bound)
