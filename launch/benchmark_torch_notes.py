@@ -113,7 +113,7 @@ class GANSynthFlat(Twin):
     }
     features = ("spectrogram", "pitch")
     # The kinks of leaky ReLUs, as in `WGANGP`.
-    tolerance = 5e-2
+    tolerance = 5e-3
 
     def __init__(self, model, stream, form):
         scale, offset = (x.numpy().tolist() for x in model.representation._scaling())

@@ -13,3 +13,11 @@ def test_cross_entropy_and_accuracy():
     np.testing.assert_allclose(loss, -np.log([0.5, 0.2]).mean(), rtol=1e-6)
     assert reports["cross_entropy"] == loss
     assert reports["accuracy"] == 0.5
+
+
+def test_answers():
+    logits = tf.math.log([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]])
+    found = classification.answers(logits, tf.ones([2, 4]), "pitch")
+    np.testing.assert_allclose(found["probabilities"][1], [0.1, 0.2, 0.7], rtol=1e-6)
+    assert found["pitch"].numpy().tolist() == [0, 2]
+    assert set(found) == {"logits", "probabilities", "features", "pitch"}

@@ -1,4 +1,4 @@
-"""Cross-entropy of classes."""
+"""Cross-entropy of classes, and what a classifier says."""
 
 import tensorflow as tf
 
@@ -20,3 +20,19 @@ def cross_entropy(logits, labels):
     hits = tf.argmax(logits, axis=-1) == tf.cast(labels, tf.int64)
     accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
     return loss, {"cross_entropy": loss, "accuracy": accuracy}
+
+
+def answers(logits, features, likeliest="label"):
+    """Return what a classifier says of each row, as its SavedModel returns it.
+
+    Args:
+        logits: `[rows, classes]`.
+        features: `[rows, size]`, which the logits are a linear function of.
+        likeliest: Name of the number of the likeliest class.
+    """
+    return {
+        "logits": logits,
+        "probabilities": tf.nn.softmax(logits),
+        "features": features,
+        likeliest: tf.argmax(logits, axis=-1),
+    }

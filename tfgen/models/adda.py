@@ -343,10 +343,4 @@ def _cross_entropy(logits, labels):
 
 
 def _answers(classifier, features):
-    logits = classifier(features)
-    return {
-        "logits": logits,
-        "probabilities": tf.nn.softmax(logits),
-        "features": features,
-        "label": tf.argmax(logits, axis=-1),
-    }
+    return classification.answers(classifier(features), features)

@@ -99,12 +99,7 @@ class Classifier(GenerativeModel):
     def classify(self, images):
         """Return logits, probabilities, features and the likeliest label."""
         logits, features = self.network(images)
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "features": features,
-            "label": tf.argmax(logits, axis=-1),
-        }
+        return classification.answers(logits, features)
 
     def endpoints(self):
         """Return classify(images)."""

@@ -17,6 +17,7 @@ from tfgen.core.config import Config, option
 from tfgen.core.model import GenerativeModel
 from tfgen.layers.quadrants import Quadrants
 from tfgen.losses import likelihoods
+from tfgen.models import latent
 from tfgen.networks import dense
 
 
@@ -60,11 +61,7 @@ class Prediction(GenerativeModel):
 
     def observe(self, batch):
         """Return the batch with grey images, or with a fresh binarisation of them."""
-        images = batch["image"]
-        if self.config.pixels == "grey":
-            return batch
-        draw = self.noise("pixels", images.shape[0], images.shape[1:], kind="uniform")
-        return {**batch, "image": tf.cast(draw < images, tf.float32)}
+        return {**batch, "image": latent.observe(self, batch)}
 
 
 class Baseline(Prediction):

@@ -27,6 +27,7 @@ import tensorflow as tf
 from tfgen.core.config import Config, option
 from tfgen.layers.row_table import RowTable
 from tfgen.losses import divergences, local
+from tfgen.models import latent
 from tfgen.models.vae import VAE
 from tfgen.networks import dense
 
@@ -85,18 +86,11 @@ class LocalVAE(VAE):
 
     def test_step(self, batch):
         """Return the bound and its parts on held-out images."""
-        images = self.observed(batch["image"])
+        images = latent.observe(self, batch)
         epsilon = self.noise("epsilon", images.shape[0], [self.config.latent_size])
         parameters = local.parameters_of(self.posterior(images))
         _, parts = self.bound_and_parts(images, parameters, epsilon)
         return self.track(**parts)
-
-    def observed(self, images):
-        """Return what the likelihood sees: grey images, or a fresh binarisation."""
-        if self.config.pixels == "grey":
-            return images
-        draw = self.noise("pixels", images.shape[0], images.shape[1:], kind="uniform")
-        return tf.cast(draw < images, tf.float32)
 
     def draw_steps(self, images, steps):
         """Draw noise of some steps and of the bound after them, rows first."""
@@ -142,7 +136,7 @@ class TableVAE(LocalVAE):
 
     def train_step(self, batch):
         """Find the batch's Gaussians, descend in the decoder, store the Gaussians."""
-        images = self.observed(batch["image"])
+        images = latent.observe(self, batch)
         _, parts, rows = self.descend(
             self.loss_parts_and_rows,
             self.decoder,
@@ -233,7 +227,7 @@ class SemiAmortisedVAE(LocalVAE):
 
     def train_step(self, batch):
         """One descent of -ELBO at the refined Gaussians."""
-        images = self.observed(batch["image"])
+        images = latent.observe(self, batch)
         epsilon = self.draw_steps(images, self.config.refinement_steps)
         networks = self.encoder, self.decoder
         _, parts = self.descend(
@@ -293,8 +287,8 @@ def _fixed_noise(steps, size):
 def _decoder(config, shape):
     outputs = [shape] * (2 if config.likelihood == "gaussian" else 1)
     hidden = config.hidden[::-1]
-    latent = [config.latent_size]
-    return dense.mlp(latent, outputs, hidden, config.activation, name="decoder")
+    codes = [config.latent_size]
+    return dense.mlp(codes, outputs, hidden, config.activation, name="decoder")
 
 
 def _standard_normal(config):

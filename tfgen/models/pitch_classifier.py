@@ -133,12 +133,7 @@ class PitchClassifier(GenerativeModel):
     def classify_spectrograms(self, spectrograms):
         """Return the same of spectrograms `[rows, frames, bins, 2]`, not normalised."""
         logits, features = self.network(self.magnitude(spectrograms))
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "features": features,
-            "pitch": tf.argmax(logits, axis=-1),
-        }
+        return classification.answers(logits, features, "pitch")
 
     def endpoints(self):
         """Return classify_notes(audio), classify_spectrograms(spectrograms)."""

@@ -107,12 +107,7 @@ class VideoClassifier(GenerativeModel):
     def classify(self, videos):
         """Return logits, probabilities, features and the likeliest label."""
         logits, features = self.network(videos)
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "features": features,
-            "label": tf.argmax(logits, axis=-1),
-        }
+        return classification.answers(logits, features)
 
     def endpoints(self):
         """Return classify(videos)."""
