@@ -33,6 +33,18 @@ def names():
     return [*MODELS, TOY]
 
 
+# Controls: their steps, networks and signatures are those of a class in the list less
+# a part. They run and compile here like all, but are not saved, exported and shared
+# among replicas once more.
+CONTROLS = ("text_filter_gan_matched", "text_concat_gan", "pt2v")
+CONTROLS += ("stylegan2_diffaugment",)
+
+
+def distinct():
+    """All names but those of controls."""
+    return [name for name in names() if name not in CONTROLS]
+
+
 def stream(name):
     """Small data of the kind that a model wants, see `DATA`."""
     from tests import synthetic

@@ -52,7 +52,7 @@ QUICK = ("vae", "classifier", harness.TOY)  # and wgan_gp from two replicas
     "name",
     [
         pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
-        for name in harness.names()
+        for name in harness.distinct()
     ],
 )
 def test_export_equals_the_live_model(name, tmp_path):

@@ -39,7 +39,7 @@ def test_a_fresh_process_goes_on_bitwise(tmp_path, two_replicas):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", harness.names())
+@pytest.mark.parametrize("name", harness.distinct())
 def test_every_model_goes_on_bitwise(name, tmp_path, two_replicas):
     ways = [(1, False), (1, True), (2, False), (2, True)]
     if name not in EVERY_WAY:
