@@ -157,8 +157,10 @@ def _function(operation, node, layout, zeros):
         case "BatchNormalization":
             return _batch_norm(operation)
         case "InstanceNorm":
-            return lambda x, *weights: F.instance_norm(
-                x, None, None, *weights, eps=operation.epsilon
+            # In groups of one channel: the gradient of PyTorch 2.13's `instance_norm`
+            # is wrong for one row whose gradient arrives with channels last.
+            return lambda x, *weights: F.group_norm(
+                x, x.shape[1], *weights, eps=operation.epsilon
             )
         case "Conv2D" | "Conv3D":
             return _convolution(operation, zeros)
