@@ -116,10 +116,10 @@ class GANSynthFlat(Twin):
     tolerance = 5e-3
 
     def __init__(self, model, stream, form):
-        scale, offset = (x.numpy().tolist() for x in model.representation._scaling())
         super().__init__(model, stream, form)
         self.scale, self.offset = (
-            torch.tensor(x)[:, None, None] for x in (scale, offset)
+            torch.tensor(x.numpy())[:, None, None]
+            for x in model.representation._scaling()
         )
 
     def twin_of(self, name, network):

@@ -380,9 +380,8 @@ class Evaluation:
         if hasattr(self.model, "sample_labels"):
             labels = self.model.sample_labels(len(self.fakes)).numpy()
         network = extractor(FLAGS.extractor, train)
-        known = getattr(network, "classes", None)
-        if "labels" in metrics and known:
-            ours = self.model.spec.features["label"].classes
+        if "labels" in metrics and network.classes:
+            known, ours = network.classes, self.model.spec.features["label"].classes
             if known != ours:
                 raise BadInput(
                     f"labels: {network.name} tells {len(known)} classes "

@@ -62,6 +62,7 @@ class Extractor(abc.ABC):
       resize: how images are brought to the network's size; "none" if they fit.
       preprocessing: range, channels and layer, in words.
       has_logits: whether `logits` works.
+      classes: names of the classes of the logits, () where they are not known.
       default_batch: images at a time when the caller does not say.
     """
 
@@ -72,6 +73,7 @@ class Extractor(abc.ABC):
     resize: str = "none"
     preprocessing: str
     has_logits: bool = False
+    classes: tuple[str, ...] = ()
     default_batch: int = 256
 
     @abc.abstractmethod
@@ -239,8 +241,7 @@ class SavedModelExtractor(Extractor):
     to `logits` and `features`, and a `tfgen.json` whose `spec` describes that tensor
     (shape, low, high). Images are cropped, padded, resized and scaled to it by
     `tfgen.core.spec.adapter`, as in a training that asked for no image_size.
-    Needs TensorFlow's loader alone, not the classifier's code. `classes` are the names
-    of the classes it tells, in the order of its logits; () where it does not say.
+    Needs TensorFlow's loader alone, not the classifier's code.
 
     Args:
       path: the export folder.

@@ -117,7 +117,7 @@ class TableVAE(LocalVAE):
 
     def __init__(self, config, spec, table, decoder):
         super(VAE, self).__init__(config, spec, table=table, decoder=decoder)
-        self.prior = _standard_normal(config)
+        self.prior = latent.standard_normal(config.latent_size)
         self.test_noise = _fixed_noise(config.test_steps, config.latent_size)
 
     @classmethod
@@ -289,8 +289,3 @@ def _decoder(config, shape):
     hidden = config.hidden[::-1]
     codes = [config.latent_size]
     return dense.mlp(codes, outputs, hidden, config.activation, name="decoder")
-
-
-def _standard_normal(config):
-    zeros = tf.zeros([config.latent_size])
-    return local.gaussian(tf.concat([zeros, zeros], axis=0))
