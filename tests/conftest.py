@@ -56,6 +56,13 @@ def pytest_configure(config):
     tf.get_logger().setLevel("ERROR")
 
 
+def pytest_collection_finish(session):
+    """Leave what imports made out of every later collection: a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
 _kept = [2 << 30]  # bytes that the process holds and cannot give back
 
 

@@ -95,7 +95,17 @@ def inputs(model):
     return {"images": images.astype("float32"), "z": z.astype("float32")}
 
 
-@pytest.mark.parametrize("name", ["vae", "wgan_gp", "classifier"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vae",
+        pytest.param("wgan_gp", marks=SLOW),
+        pytest.param("classifier", marks=SLOW),
+    ],
+)
 def test_runs_where_tfgen_and_keras_cannot_be_imported(name, tmp_path):
     model = build(name, seed=1)
     arrays = inputs(model)

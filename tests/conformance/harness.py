@@ -45,6 +45,13 @@ def distinct():
     return [name for name in names() if name not in CONTROLS]
 
 
+def families():
+    """The first class of every model file: the others there are variations of it."""
+    from tfgen.models import find
+
+    return list({find(n).__module__: n for n in reversed(names())}.values())
+
+
 def stream(name):
     """Small data of the kind that a model wants, see `DATA`."""
     from tests import synthetic

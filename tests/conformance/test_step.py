@@ -31,18 +31,15 @@ STAGES |= {
 # within a fade.
 STEPS = {"adda": [0, 1], "gansynth": [3], "text2video": [0, 1, 2]}
 
-# Costly ones whose base is tested in their stead.
-VARIANTS = ("stylegan2_ada", "stylegan2_diffaugment")
-CONTROLS = ("pt2v", "gt2v", "text_filter_gan_matched", "text_concat_gan")
 # Whose eager step takes seconds: once in the quick suite.
-LONG = ("text2video", "text_filter_gan")
+LONG = ("stylegan2_ada", "text2video", "text_filter_gan")
 
 
-def names_but(*slow):
-    """All names as parameters, some of them in the slow suite."""
+def parameters(names, quick):
+    """Names as parameters; those that are not quick are of the slow suite."""
     return [
-        pytest.param(name, marks=[pytest.mark.slow] if name in slow else [])
-        for name in harness.names()
+        pytest.param(name, marks=[] if name in quick else [pytest.mark.slow])
+        for name in names
     ]
 
 
@@ -57,7 +54,7 @@ def changed(before, after):
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        pytest.param(n, s, marks=[pytest.mark.slow] if n in CONTROLS else [])
+        pytest.param(n, s, marks=[pytest.mark.slow] if n in harness.CONTROLS else [])
         for n in harness.names()
         for s in STEPS.get(n, [0])
     ],
@@ -157,7 +154,9 @@ def unread(name, config_class):
     return left
 
 
-@pytest.mark.parametrize("name", names_but(*VARIANTS, *CONTROLS, *LONG))
+@pytest.mark.parametrize(
+    "name", parameters(harness.names(), set(harness.families()) - set(LONG))
+)
 def test_every_field_of_config_is_read(name):
     assert unread(name, models.find(name).Config) == set()
 
@@ -170,14 +169,10 @@ def test_a_field_that_nobody_reads_is_found():
     assert unread(harness.TOY, Larger) == {"dropout"}
 
 
-SAMPLERS = [
-    parameter
-    for parameter in names_but(*CONTROLS)
-    if hasattr(models.find(parameter.values[0]), "sample")
-]
+SAMPLERS = [n for n in harness.names() if hasattr(models.find(n), "sample")]
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", parameters(SAMPLERS, harness.families()))
 def test_samples_depend_on_seed_and_row_alone(name):
     model = harness.build(name)
     eight = model.sample(8, seed=3)

@@ -19,10 +19,10 @@ def benchmark(launcher, *flags):
     ("model", "against", "xla"),
     [
         ("vae", "bare", "off"),
-        ("wgan_gp", "bare", "on"),
+        pytest.param("wgan_gp", "bare", "on", marks=pytest.mark.slow),
         pytest.param("vae", "bare_whole", "on", marks=pytest.mark.slow),
         pytest.param("wgan_gp", "keras_fit", "off", marks=pytest.mark.slow),
-        ("vae", "keras_plain", "on"),
+        pytest.param("vae", "keras_plain", "on", marks=pytest.mark.slow),
     ],
 )
 def test_twins(launcher, pictures, model, against, xla):

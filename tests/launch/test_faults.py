@@ -35,12 +35,10 @@ def flags(model, replicas, steps=STEPS):
 class Trials:
     """Runs of one command: an unbroken one, and others to compare it with."""
 
-    def __init__(self, launcher, events, folder, given, fresh=False):
+    def __init__(self, launcher, events, folder, given):
         self.launcher, self.events, self.given = launcher, events, given
         self.unbroken, self.run = folder / "unbroken", folder / "run"
-        # From a process of its own, so that nothing rests on forks being alike.
-        run = launcher.run_fresh if fresh else launcher.run
-        ended = run(*given, f"--workdir={self.unbroken}")
+        ended = launcher.run(*given, f"--workdir={self.unbroken}")
         assert ended.code == 0, ended.stderr
         self.expected = ended.json
         self.steps = self.expected["steps"]
@@ -138,7 +136,7 @@ def _kill_at_random_moments(trials, number, seed):
 def _trials(_launcher, events, pictures, tmp_path_factory):
     given = [*flags("wgan_gp", 1), f"--dataset={pictures}"]
     folder = tmp_path_factory.mktemp("trials")
-    return Trials(_launcher, events, folder, given, fresh=True)
+    return Trials(_launcher, events, folder, given)
 
 
 @pytest.fixture
@@ -148,6 +146,7 @@ def trials(launcher, _trials, tmp_path):
     return _trials
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(trials):
     _kill_at_random_moments(trials, 3, seed=0)
     trials.finish(trials.newest())

@@ -9,7 +9,6 @@ from tests.synthetic import stream
 from tfgen import callbacks
 from tfgen.callbacks.steps import AtSteps
 
-SLOW = pytest.mark.slow
 STEPS, WARM = 2000, 500
 
 
@@ -27,7 +26,8 @@ class Witness(AtSteps):
             self.bytes[step] = pages * resource.getpagesize()
 
 
-@pytest.mark.parametrize("name", ["vae", pytest.param("wgan_gp", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vae", "wgan_gp"])
 def test_nothing_piles_up(tmp_path, name):
     import tfgen
 

@@ -161,6 +161,7 @@ def test_pool_is_left_alone_when_the_current_image_is_returned():
     assert exchange(pool, [5, 6], [[0.1, 0.7], [0.1, 0.7]]).tolist() == [4, 5]
 
 
+@pytest.mark.slow
 def test_pools_are_saved_for_each_replica(two_replicas, tmp_path):
     data = synthetic.pair(8, batch=4)
     model = models.build(
