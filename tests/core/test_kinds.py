@@ -42,7 +42,9 @@ class Lazy(GenerativeModel):
         return self.twice_step(batch) | self.move(batch, "thrice")
 
 
-@pytest.mark.parametrize("way", ["plain", "xla", "two replicas"])
+@pytest.mark.parametrize(
+    "way", ["plain", "xla", pytest.param("two replicas", marks=pytest.mark.slow)]
+)
 def test_steps_of_an_execution_are_of_their_kinds(way, two_replicas):
     states, patterns = [], []
     for length in (1, 6, 12):

@@ -15,6 +15,9 @@ from tfgen.core.model import GenerativeModel
 from tfgen.data import Stream
 
 WAYS = ("plain", "xla", "two replicas", "four steps an execution")
+SLOW = pytest.mark.slow
+MOSTLY_PLAIN = ["plain"]
+MOSTLY_PLAIN += [pytest.param(way, marks=SLOW) for way in ("xla", "two replicas")]
 
 
 def options(way, two_replicas):
@@ -254,9 +257,7 @@ def test_log_steps_are_counted_from_the_start_of_training():
     assert [bool(logs) for logs in record.logs] == [0, 0, 0, 0, 1, 0, 0]
 
 
-@pytest.mark.parametrize(
-    "way", ["plain", "two replicas", pytest.param("xla", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("way", MOSTLY_PLAIN)
 def test_four_steps_an_execution_are_four_steps(way, two_replicas):
     states = []
     for number in (1, 4):
@@ -478,9 +479,7 @@ def test_nobody_need_ask():
     assert model.nonfinite() == (3, "broken_maker_loss of generator")
 
 
-@pytest.mark.parametrize(
-    "way", ["plain", "two replicas", pytest.param("xla", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("way", MOSTLY_PLAIN)
 def test_a_nonfinite_step_is_undone_as_a_whole(way, two_replicas):
     model = build(Breaks, undo_nonfinite=True, **options(way, two_replicas))
     model.replica = model.distribute_strategy.num_replicas_in_sync - 1

@@ -9,7 +9,7 @@ from tfgen import models
 from tfgen.core import checkpoint, program
 
 NAMES = [name for name in models.MODELS if models.find(name).whole_steps]
-QUICK = ("vae", "iwae")
+QUICK = ("vae",)
 
 
 def trained(name, steps, length, **options):
@@ -34,6 +34,7 @@ def test_a_program_of_steps_computes_them(name):
     assert not several._functions
 
 
+@pytest.mark.slow
 def test_how_many_steps_a_program_has_does_not_matter(monkeypatch):
     digests = set()
     for length, longest in ((4, 50), (12, 50), (12, 4)):

@@ -550,7 +550,7 @@ def unbroken(_launcher, pictures, tmp_path_factory):
     return ended.json
 
 
-@pytest.mark.parametrize("bytes_", [1500, 20_000])
+@pytest.mark.parametrize("bytes_", [1500, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_full_disk(launcher, run, unbroken, bytes_):
     """No file may grow past a limit: as on a full disk, some write fails."""
     given = [f"--workdir={run}", "--steps=10", "--save_every=2", "--sample_every=0"]

@@ -168,6 +168,7 @@ def test_resume_inside_and_between_stages(cut, tmp_path):
     assert checkpoint.digest(second) == checkpoint.digest(whole)
 
 
+@SLOW
 def test_an_execution_may_reach_over_the_end_of_a_stage():
     data, digests = synthetic.pair(), set()
     for length in (1, 4):

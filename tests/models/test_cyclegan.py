@@ -198,8 +198,12 @@ def test_views_are_cut_and_mirrored(model):
     np.testing.assert_array_equal(first, images[0, :4, :4])
     np.testing.assert_array_equal(second, images[1, 2:, 4:][:, ::-1])
     np.testing.assert_array_equal(random_view(images, uniforms), images)
-    model.fit(synthetic.pair(8), steps_per_epoch=1, verbose=0)
     assert model.pool_a.images.shape == (50, 8, 8, 1)
+
+
+@pytest.mark.slow
+def test_views_are_trained_on(model):
+    model.fit(synthetic.pair(8), steps_per_epoch=1, verbose=0)
 
 
 def test_perfect_translators_have_no_cycle_loss(model, monkeypatch):

@@ -129,6 +129,7 @@ def gradient_of_theta(model):
     return float(tape.gradient(loss, theta.value))
 
 
+@pytest.mark.slow
 def test_clipped_critic_on_parallel_lines():
     # A ReLU network with weights in [-c, c], n units in each of L layers, has slope
     # at most c (n c)^L in one coordinate: 0.1 * 1.6^2. From Glorot's weights units of
@@ -274,7 +275,9 @@ def test_critic_updates_before_each_generator_update(warm):
         assert count == (100 if warm and number in warmed else 5), number
 
 
-@pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
+@pytest.mark.parametrize(
+    "name", ["wgan", pytest.param("wgan_gp", marks=pytest.mark.slow)]
+)
 def test_a_warmed_critic_learns_alone(name):
     def build():
         hparams = {"warm_steps": 3}

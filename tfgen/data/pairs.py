@@ -50,6 +50,7 @@ class PairStream(Served):
     ) -> tf.data.Dataset:
         """The elements of the replicas that one input pipeline feeds, in turn."""
 
+        @tf.autograph.experimental.do_not_convert
         def merged(source, target):
             label = {"label": source["label"]} if "label" in source else {}
             return {

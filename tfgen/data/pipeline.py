@@ -160,6 +160,7 @@ class Stream(Served):
         update = np.repeat(np.arange(updates), rows)
         row = np.tile(np.arange(rows), updates)
 
+        @tf.autograph.experimental.do_not_convert  # loading autograph takes a second
         def element(count):
             step, replica = count // local, first + count % local
             offsets = tf.constant(update * self.batch + row)
@@ -177,8 +178,8 @@ class Stream(Served):
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.OFF
         )
-        elements = tf.data.Dataset.counter(start * local).map(element)
-        return elements.prefetch(PREFETCH).with_options(options)
+        numbers = tf.data.Dataset.range(start * local, np.iinfo(np.int64).max)
+        return numbers.map(element).prefetch(PREFETCH).with_options(options)
 
     def batches(
         self, rows: int, limit: int | None = None
@@ -226,9 +227,10 @@ class Stream(Served):
                 number % 2**bits, number // 2**bits + FLIP_SALT, 2**bits
             )
             # Picking from both kinds is four times as fast here as tf.where.
-            image, rows = batch["image"], tf.range(len(number), dtype=tf.int64)
+            image, count = batch["image"], number.shape[0]
+            rows = tf.range(count, dtype=tf.int64)
             both = tf.concat([image, tf.reverse(image, [2])], axis=0)
-            batch["image"] = tf.gather(both, rows + mixed % 2 * len(number))
+            batch["image"] = tf.gather(both, rows + mixed % 2 * count)
         return {**batch, "index": index}
 
     def _shuffled(self, position, key, count: int):

@@ -16,12 +16,12 @@ import numpy as np
 
 from tfgen.core import noise
 from tfgen.core.errors import BadInput
+from tfgen.metrics import passes
 from tfgen.metrics.likelihood import mean_and_error
 
 METRICS = ("ppl",)
 EPSILON = 1e-4  # e
 DROPPED = 1.0  # percent at either end
-ROWS = 64  # pairs in one pass
 
 
 def is_measurable(model):
@@ -55,11 +55,12 @@ def measure(model, extractor, num, seed=0, epsilon=EPSILON, progress=None):
             f"{model.compute_dtype} cannot tell apart: it needs a run in float32"
         )
     image = model.spec.image
+    rows = passes.rows_at_once((2, *image.shape))
 
     @tf.function(autograph=False)
     def distances(first):
-        z = noise.normal(seed, 0, "ppl", ROWS, [2, model.config.latent_size], first)
-        label = [model.sample_labels(ROWS, first)] if _is_labelled(model) else []
+        z = noise.normal(seed, 0, "ppl", rows, [2, model.config.latent_size], first)
+        label = [model.sample_labels(rows, first)] if _is_labelled(model) else []
         start, end = (model.map(z[:, number], *label) for number in (0, 1))
         pair = [
             extractor.features_of(
@@ -70,10 +71,10 @@ def measure(model, extractor, num, seed=0, epsilon=EPSILON, progress=None):
         return tf.reduce_sum(tf.square(pair[1] - pair[0]), axis=1)
 
     parts = []
-    for first in range(0, num, ROWS):
+    for first in range(0, num, rows):
         parts.append(distances(tf.constant(first)).numpy())
         if progress:
-            progress(min(first + ROWS, num), num)
+            progress(min(first + rows, num), num)
     return of_distances(np.concatenate(parts)[:num], epsilon)
 
 
