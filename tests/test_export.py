@@ -124,6 +124,7 @@ def test_runs_where_tfgen_and_keras_cannot_be_imported(name, tmp_path):
         )
 
 
+@SLOW
 def test_from_replicas_with_the_moving_average(tmp_path, two_replicas, make_stream):
     model = build("wgan_gp", strategy=two_replicas, seed=2)
     model.fit(make_stream(), steps_per_epoch=3, verbose=0)

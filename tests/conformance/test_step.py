@@ -31,6 +31,8 @@ STAGES |= {
 # within a fade.
 STEPS = {"adda": [0, 1], "gansynth": [3], "text2video": [0, 1, 2]}
 
+# In the quick suite, one class of each file.
+QUICK = harness.families()
 # Whose eager step takes seconds: once in the quick suite.
 LONG = ("stylegan2_ada", "text2video", "text_filter_gan")
 
@@ -54,7 +56,7 @@ def changed(before, after):
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        pytest.param(n, s, marks=[pytest.mark.slow] if n in harness.CONTROLS else [])
+        pytest.param(n, s, marks=[] if n in QUICK else [pytest.mark.slow])
         for n in harness.names()
         for s in STEPS.get(n, [0])
     ],
@@ -154,9 +156,7 @@ def unread(name, config_class):
     return left
 
 
-@pytest.mark.parametrize(
-    "name", parameters(harness.names(), set(harness.families()) - set(LONG))
-)
+@pytest.mark.parametrize("name", parameters(harness.names(), set(QUICK) - set(LONG)))
 def test_every_field_of_config_is_read(name):
     assert unread(name, models.find(name).Config) == set()
 
@@ -172,7 +172,7 @@ def test_a_field_that_nobody_reads_is_found():
 SAMPLERS = [n for n in harness.names() if hasattr(models.find(n), "sample")]
 
 
-@pytest.mark.parametrize("name", parameters(SAMPLERS, harness.families()))
+@pytest.mark.parametrize("name", parameters(SAMPLERS, QUICK))
 def test_samples_depend_on_seed_and_row_alone(name):
     model = harness.build(name)
     eight = model.sample(8, seed=3)

@@ -415,7 +415,9 @@ class Breaks(Stock):
         return loss * (1.0 + poison)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", ["plain", "xla", *(pytest.param(way, marks=SLOW) for way in WAYS[2:])]
+)
 def test_the_first_nonfinite_step_and_loss_are_named(way, two_replicas):
     model = build(Breaks, **options(way, two_replicas))
     model.replica = model.distribute_strategy.num_replicas_in_sync - 1

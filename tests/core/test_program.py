@@ -49,6 +49,7 @@ def test_a_later_fit_goes_on():
     assert checkpoint.digest(whole) == checkpoint.digest(parts)
 
 
+@pytest.mark.slow
 def test_executions_may_become_longer():
     # Graphs of the first training function are not shared: they gave no gradients.
     one = trained(harness.TOY, 8, 1)
@@ -59,6 +60,7 @@ def test_executions_may_become_longer():
     assert checkpoint.digest(one) == checkpoint.digest(longer)
 
 
+@pytest.mark.slow
 def test_logs_are_those_of_the_last_step():
     logs = [
         harness.build("vae", xla=True, steps_per_execution=n).fit(

@@ -114,6 +114,7 @@ def translated(_launcher, domains, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_pictures_of_a_translator(launcher, translated):
     with Image.open(translated / "samples" / "step_000000003.png") as picture:
         assert picture.size == (6 * 14 - 2, 8 * 14 - 2)
@@ -124,6 +125,7 @@ def test_pictures_of_a_translator(launcher, translated):
         assert picture.size == (6 * 14 - 2, 5 * 14 - 2)
 
 
+@pytest.mark.slow
 def test_scores_of_a_translator(launcher, translated):
     run = f"--workdir={translated}"
     scored = launcher.run(run, module="launch.evaluate")
@@ -133,6 +135,7 @@ def test_scores_of_a_translator(launcher, translated):
     refused(unpaired, 2, "no pairs", "cycle_l1_a")
 
 
+@pytest.mark.slow
 def test_export_of_a_translator(launcher, translated, tmp_path):
     out = tmp_path / "export"
     ended = launcher.run(
@@ -189,7 +192,13 @@ def test_bad_input(launcher, pictures_of, tmp_path):
     for arguments, words in cases:
         refused(run(*arguments), 2, *words)
     assert not (tmp_path / "run" / "config.json").exists()
-    skipped = run(*CYCLEGAN, grey, f"--target_{broken[2:]}", "--on_corrupt=skip")
+
+
+@pytest.mark.slow
+def test_a_broken_picture_is_left_out(launcher, pictures_of, tmp_path):
+    grey, _, _, broken = pictures_of
+    skip = [f"--target_{broken[2:]}", "--on_corrupt=skip", "--steps=2"]
+    skipped = launcher.run(*CYCLEGAN, grey, *skip, f"--workdir={tmp_path / 'run'}")
     assert skipped.code == 0, skipped.stderr
     (line,) = [x for x in skipped.stderr.splitlines() if x.startswith("skipped")]
     assert "1 of 1" in line and "3.png" in line

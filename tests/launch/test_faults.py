@@ -231,6 +231,7 @@ def test_damaged_newest(trials, change):
     assert str(newest) in warned[0] and "falling back" in warned[0]
 
 
+@pytest.mark.slow
 def test_damaged_newest_is_not_kept(launcher, pictures, tmp_path):
     """With one save to keep, it is the one just written, not a damaged later one."""
     given = [*flags("vae", 1, steps=10), f"--dataset={pictures}", "--save_every=10"]

@@ -112,6 +112,7 @@ def test_what_it_refuses(launcher, runs, tmp_path, arguments, error):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_export_reads_sentences_without_tfgen(runs, tmp_path):
     _, model = runs["dt2v"]
     tfgen.export(model, tmp_path / "export")

@@ -252,6 +252,7 @@ def test_going_on(launcher, pictures, contents, tmp_path):
     assert contents(run) == before
 
 
+@pytest.mark.slow
 def test_executions_of_several_steps(launcher, pictures, tmp_path):
     given = [*MODEL, f"--dataset={pictures}", "--steps=20", "--save_every=10"]
     given += ["--log_every=5", "--sample_every=0"]

@@ -87,6 +87,7 @@ def test_target_labels_are_never_read(name):
     assert digest[0] == digest[1]
 
 
+@SLOW
 def test_source_labels_are_read():
     digest = []
     for turn in (0, 1):
