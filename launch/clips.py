@@ -73,7 +73,7 @@ def measure(
         found |= _continued(model, stream, metrics, count, progress)
     if {"motion_energy", "frechet_video"} & set(metrics) and hasattr(model, "sample"):
         progress.start("clips")
-        fake = _bytes(passes.samples(model, count, seed, progress), spec)
+        fake = _bytes(passes.sampler(model, count, seed)(progress), spec)
         if "motion_energy" in metrics:
             found["motion_energy"] = _motion(real, fake)
         if network:

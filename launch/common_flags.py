@@ -82,16 +82,16 @@ def _code(main, argv):
         return _fail(f"{cause}: {error}", 1)
     result, code = returned if isinstance(returned, tuple) else (returned, 0)
     if result is not None:
-        print(json.dumps(_finite(result), allow_nan=False), flush=True)
+        print(json.dumps(finite(result), allow_nan=False), flush=True)
     return code
 
 
-def _finite(value):
+def finite(value):
     """Return a result with None for what JSON has no number for."""
     if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: finite(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -12,7 +12,7 @@ import math
 from absl import flags
 
 from tfgen.core.errors import BadInput
-from tfgen.metrics.passes import graph, in_parts, samples
+from tfgen.metrics.passes import graph, in_parts, sampler
 from tfgen.workdir import write_json
 
 from . import adaptation, clips, common_flags, held_out, note_metrics, translation
@@ -206,7 +206,7 @@ class Evaluation:
         if self._fakes is None:
             count = FLAGS.num or min(len(self.stream), MOST_SAMPLES)
             self.progress.start("samples")
-            self._fakes = samples(self.model, count, FLAGS.seed, self.progress)
+            self._fakes = sampler(self.model, count, FLAGS.seed)(self.progress)
         return self._fakes
 
     def _likelihood(self, metrics):
@@ -517,6 +517,13 @@ def _number(estimate, count):
 
 def write(path, records):
     """Add records to an evaluation file, replacing those of the same measurement."""
+    from tfgen.data.decoded import locked
+
+    with locked(path.parent, path.name):
+        _add(path, common_flags.finite(records))
+
+
+def _add(path, records):
     try:
         earlier = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

@@ -45,6 +45,7 @@ def run(number, argv):
                 env={**os.environ, "TF_CONFIG": json.dumps(task), _MARK: str(number)},
                 stdout=subprocess.DEVNULL if index else None,
                 stderr=quiet,
+                start_new_session=True,  # a terminal's Ctrl-C comes from here alone
                 # When this process is killed, they save and end.
                 preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
             )

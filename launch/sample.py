@@ -62,6 +62,15 @@ NEEDS = {
     **sample_text.NEEDS,
 }
 FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
+OF_ONE_CLASS = ("manifold", "arithmetic")  # where images have labels
+READ_BY = {  # flag -> the modes that read it
+    "text": tuple(sample_text.NEEDS),
+    "midi": ("midi",),
+    "exemplars": ("arithmetic",),
+    "beside": ("latents",),
+    "at": ("reconstruct",),
+    "input": ("reconstruct", "latents", "complete", "future", "translate", "project"),
+}
 MOST = 10_000  # images in a picture
 CODES, LATTICE = 2000, 20  # points, images a side of --mode=latents
 
@@ -125,8 +134,9 @@ def main():
         FLAGS["mode"].value = "midi"
     if FLAGS.text and not FLAGS["mode"].present:
         FLAGS["mode"].value = "text"
-    if FLAGS.text and FLAGS.mode not in sample_text.NEEDS:
-        raise BadInput(f"--text: --mode={FLAGS.mode} reads no sentence")
+    for name, modes in READ_BY.items():
+        if FLAGS[name].value and FLAGS.mode not in modes:
+            raise BadInput(f"--{name} is read by --mode={', '.join(modes)} only")
     in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
     if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
         raise BadInput(f"more than {MOST} images in one picture: lower --num")
@@ -145,6 +155,8 @@ def main():
             f"--label={FLAGS.label} is not a class; valid: 0 to "
             f"{source.spec.num_classes - 1}"
         )
+    if source.takes_label and FLAGS.label is None and FLAGS.mode in OF_ONE_CLASS:
+        raise BadInput(f"--mode={FLAGS.mode} of {source.name} is of one --label")
     if FLAGS["truncation"].present and not source.truncates:
         raise BadInput(f"--truncation: {source.name} has no mean of w")
     if FLAGS.pitch and not source.is_sound:
@@ -203,9 +215,11 @@ def _shows_clips():
         if not is_export(FLAGS.saved_model):
             return False  # said in full when it is opened
         text = (pathlib.Path(FLAGS.saved_model) / "tfgen.json").read_text()
-        spec = json.loads(text)["spec"]
-    else:
-        spec = (Workdir(FLAGS.workdir).config or {"data_spec": {}})["data_spec"]
+        try:
+            return "video" in json.loads(text)["spec"]["features"]
+        except (ValueError, KeyError, TypeError):
+            return False  # this, too
+    spec = (Workdir(FLAGS.workdir).config or {"data_spec": {}})["data_spec"]
     return "video" in spec.get("features", {})
 
 
@@ -232,7 +246,7 @@ def _live(run, model):
     description = {
         "run": run,
         "model": run["model"],
-        "spec": model.spec.to_json(),
+        "spec": model.endpoint_spec.to_json(),
         "step": model.steps_done,
         "signatures": {
             name: {"inputs": {a.name: {"shape": list(a.shape)} for a in arguments}}
@@ -299,6 +313,9 @@ class Source:
             valid = [mode for mode in valid if NEEDS[mode] != "decode"]
         if self.latent_shape != [2]:
             valid = [mode for mode in valid if mode not in ("manifold", "latents")]
+        encoded = self.signatures.get("encode", {"inputs": {}})["inputs"]
+        if "latents" in valid and set(encoded) != {"images"}:
+            valid.remove("latents")
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
         if not self.takes_text and "text" in valid:
@@ -323,17 +340,20 @@ class Source:
 
         Args:
             z: Latents.
-            label: `[n]`, of labelled models; none: --label, or the classes in turn.
+            label: `[n]`, of labelled models; none: those of images 0 to n - 1.
         """
         inputs = [z]
         if self.takes_label:
-            classes = self.spec.num_classes
-            turn = np.arange(len(z)) % classes
-            if FLAGS.label is not None:
-                turn[:] = FLAGS.label
-            inputs.append(np.asarray(turn if label is None else label, "int64"))
+            label = self.labels(np.arange(len(z))) if label is None else label
+            inputs.append(np.asarray(label, "int64"))
         rows = made_at_once(self.spec)
         return in_parts(lambda *part: self.images("decode", *part), *inputs, rows=rows)
+
+    def labels(self, numbers):
+        """Return the classes of images of the grid: --label, or all in turn."""
+        if FLAGS.label is not None:
+            return np.full_like(numbers, FLAGS.label)
+        return numbers % max(1, self.spec.num_classes)
 
     def draw(self, num):
         """Return the latents that `sample` draws for --seed, `[num, latent_size]`."""
@@ -391,7 +411,8 @@ def _interpolate(source):
     share = np.linspace(0.0, 1.0, FLAGS.columns, dtype="float32")
     between = {"linear": latents.linear, "spherical": latents.spherical}[FLAGS.path]
     z = between(first[:, None], last[:, None], share[:, None])
-    return source.decode(z.reshape([-1, *source.latent_shape])), FLAGS.columns
+    label = source.labels(np.repeat(np.arange(FLAGS.num), FLAGS.columns))
+    return source.decode(z.reshape([-1, *source.latent_shape]), label), FLAGS.columns
 
 
 def _manifold(source):
@@ -426,9 +447,12 @@ def _panel(source):
 
     data = _data(source, max(FLAGS.num, CODES))
     code = source.calls["encode"](data["image"])
+    means = next(iter(code.values()))  # deviations, where there are any, come next
+    if means.shape[1:] != (2,):
+        raise BadInput(f"--mode=latents: {source.name} encodes images as no latents")
     return {
         "name": source.name,
-        "codes": next(iter(code.values())),  # means, where there are deviations too
+        "codes": means,
         "stddev": code.get("stddev"),
         "labels": data.get("label"),
         "lattice": to_uint8(source.decode(latents.plane(LATTICE)), source.spec.image),

@@ -4,6 +4,7 @@ A mode is a function of (source, flags) that returns a function writing to a pat
 number of images, and what else to report.
 """
 
+import os
 import pathlib
 
 import numpy as np
@@ -75,7 +76,7 @@ def walk(source, flags):
 def project(source, flags):
     """A row an image: it, and what its projection into w makes.
 
-    Beside the picture, an .npz file of the same name keeps w and the noise.
+    Beside the picture, <its name>_projection.npz keeps w and the noise.
     """
     from tfgen.core.spec import to_uint8
     from tfgen.metrics import extractor
@@ -104,11 +105,13 @@ def project(source, flags):
     pairs = _in_rows([rows["image"], found.pop("images")])
     report = {"distance": float(found["distance"].mean()), **network.describe()}
     draw, count, report = _picture(source, pairs, 2, **report)
-    out = flags.out or Workdir(flags.workdir).samples / "project"
+    out = pathlib.Path(flags.out or Workdir(flags.workdir).samples / "project")
 
     def write(path):
         draw(path)
-        np.savez(pathlib.Path(out).with_suffix(".npz"), **found)
+        partial = path.with_suffix(".npz")
+        np.savez(partial, **found)
+        os.replace(partial, out.with_name(f"{out.stem}_projection.npz"))
 
     return write, count, report
 

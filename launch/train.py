@@ -84,6 +84,8 @@ def main():
         raise BadInput("--workdir is needed: the folder this run is kept in")
     workdir = Workdir(FLAGS.workdir) if FLAGS.workdir else None
     config = _identity(workdir and workdir.config)
+    if FLAGS.eval_every and not FLAGS.validation_fraction:
+        raise BadInput("--eval_every needs --validation_fraction above 0")
     if FLAGS.dry_run:
         return _dry_run(config), 0
 
@@ -113,8 +115,6 @@ def _check_intervals():
                 f"--{name}={FLAGS[name].value} is not a multiple of "
                 f"--steps_per_execution={length}"
             )
-    if FLAGS.eval_every and not FLAGS.validation_fraction:
-        raise BadInput("--eval_every needs --validation_fraction above 0")
     if FLAGS.metrics and not FLAGS.eval_every:
         raise BadInput("--metrics needs --eval_every: the steps between measurements")
 
@@ -248,6 +248,8 @@ def _check_same(spec, stored):
 
 def _check_evaluations(model):
     """Refuse what could not be measured when its time comes."""
+    if FLAGS.on_alarm == "stop" and not _is_watched(model):
+        raise BadInput(f"--on_alarm=stop: {FLAGS.model} reports nothing to judge by")
     if FLAGS.metrics and not (
         hasattr(model, "sample") and "image" in model.spec.features
     ):
@@ -267,6 +269,10 @@ def _check_evaluations(model):
         )
 
 
+def _is_watched(model):
+    return model.reports_health or model.has_alarms
+
+
 def _validates(model):
     import keras
 
@@ -274,6 +280,7 @@ def _validates(model):
 
 
 def _dry_run(config):
+    print(*config.describe(), sep="\n", file=sys.stderr)
     data = _load_data(config)
     model = _build(config, data, None)
     rows = FLAGS.batch * model.updates_per_step
@@ -455,7 +462,7 @@ def _fit(model, data, workdir, profile, chief):
     saver.before = [guard.look]
     each = [guard]
     health = callbacks.Health(FLAGS.on_alarm, workdir.metrics)
-    watched = model.reports_health or model.has_alarms
+    watched = _is_watched(model)
     if watched and (chief or FLAGS.on_alarm == "stop"):
         each.append(health)
     if chief:
@@ -511,7 +518,7 @@ def _samples(model, data, workdir, board):
     if hasattr(model, "translate_ab"):
         pair = data.test or data.train
         shown = [
-            held_out.domain(pair, model.spec, name, PICTURES)["image"]
+            held_out.domain(pair, model.endpoint_spec, name, PICTURES)["image"]
             for name in ("source", "target")
         ]
         where, every = how

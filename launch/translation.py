@@ -36,7 +36,8 @@ def measure(model, pair, metrics, limit=None):
     from tfgen.metrics.likelihood import mean_and_error
 
     domains = [
-        held_out.domain(pair, model.spec, name, limit) for name in ("source", "target")
+        held_out.domain(pair, model.endpoint_spec, name, limit)
+        for name in ("source", "target")
     ]
     functions = [graph(model.translate_ab), graph(model.translate_ba)]
     found = {}

@@ -241,7 +241,7 @@ def _write(model, folder, step):
         "format": FORMAT,
         "model": f"{type(model).__module__}:{type(model).__qualname__}",
         "config": model.config.to_json(),
-        "spec": model.spec.to_json(),
+        "spec": model.endpoint_spec.to_json(),
         "step": step,
         "fingerprint": fingerprint(model),
         "signatures": signatures,

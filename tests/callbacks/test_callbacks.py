@@ -73,7 +73,20 @@ def broken(**options):
 def test_the_guard_stops_and_names_step_and_loss(xla):
     with pytest.raises(Stopped, match="step 5: broken_maker_loss of generator is not"):
         fit(broken(xla=xla), 10, callbacks.NaNGuard())
-    assert Stopped.exit_code == 3
+
+
+def test_a_training_that_fails_gives_back_what_it_took(tmp_path):
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = [signal.getsignal(number) for number in numbers]
+    model = broken(log_every=5)
+    progress = callbacks.Progress(6, 5, 16)
+    board = callbacks.TensorBoard(tmp_path)
+    with pytest.raises(Stopped):
+        saver = callbacks.Checkpoints(tmp_path, 0)
+        fit(model, 6, progress, board, callbacks.NaNGuard(), saver)
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert model.log_every == 5
+    assert not checkpoint.steps(tmp_path)
 
 
 def test_the_guard_looks_when_due():

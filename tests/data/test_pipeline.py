@@ -151,18 +151,6 @@ def test_flips_are_a_function_of_the_step():
     assert 0.45 < (first[:, 1:] == first[:, :-1]).mean() < 0.55
 
 
-def test_batches_in_storage_order():
-    stream = make(rows=10)
-    parts = list(stream.batches(4))
-    assert [len(part["image"]) for part in parts] == [4, 4, 2]
-    np.testing.assert_array_equal(
-        np.concatenate([part["index"] for part in parts]), np.arange(10)
-    )
-    np.testing.assert_array_equal(parts[2]["image"][:, 0, 0, 0], [8, 9])
-    assert [len(part["image"]) for part in stream.batches(4, limit=5)] == [4, 1]
-    assert len(stream) == 10
-
-
 def test_rows_on_disk(tmp_path):
     memory = make(rows=10)
     arrays = {}
@@ -198,7 +186,6 @@ def test_arrays_are_not_copied_twice():
         (lambda: make(rows=0), "equally many rows"),
         (lambda: make().dataset(updates=0), "updates is 0"),
         (lambda: make().dataset(start=-1), "start -1"),
-        (lambda: next(make().batches(0)), "rows is 0"),
         (
             lambda: make(batch=10).for_pipeline(tf.distribute.InputContext(1, 0, 4)),
             "batch 10 does not divide by 4 replicas: try 8 or 12",

@@ -7,6 +7,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import tfgen
+from launch import translation
+from tests import synthetic
 from tests.launch.test_bad_input import refused
 from tests.synthetic import digits
 
@@ -96,6 +99,26 @@ def test_scores_and_figures_of_an_adaptation(launcher, adapted, tmp_path):
         2,
         "valid: embedding, confusion",
     )
+
+
+def test_held_out_images_are_as_large_as_the_squares_of_training():
+    hparams = {"crop": 8, "image_size": 14}  # 14 is no multiple of 4
+    pair = synthetic.pair(14, batch=4)
+    model = tfgen.build("cyclegan", "tiny", spec=pair.spec, hparams=hparams)
+    found = translation.measure(model, pair, ["cycle_l1_a", "cycle_l1_b"], limit=5)
+    assert all(np.isfinite(estimate.value) for estimate, *_ in found.values())
+
+
+@pytest.mark.slow
+def test_squares_of_larger_images(launcher, domains, tmp_path):
+    cut = ["--hparam=image_size=14", "--hparam=crop=8", "--steps=1", "--sample_every=1"]
+    run = f"--workdir={tmp_path / 'run'}"
+    ended = launcher.run(*CYCLEGAN, *domains, *cut, run)
+    assert ended.code == 0, ended.stderr
+    with Image.open(tmp_path / "run/samples/step_000000001.png") as picture:
+        assert picture.size == (6 * 10 - 2, 8 * 10 - 2)
+    drawn = launcher.run(run, "--mode=translate", "--num=2", module="launch.sample")
+    assert drawn.code == 0, drawn.stderr
 
 
 @pytest.fixture(scope="module")

@@ -211,11 +211,24 @@ def test_classes(runs, launcher, tmp_path):
     assert np.abs(tiles(out, 2).astype(int) - expected).max() <= 1
     for bad, says in (
         ("--label=99", "valid: 0 to"),
-        ("--mode=arithmetic", "exemplars"),
+        ("--mode=arithmetic", "is of one --label"),
+        ("--exemplars=1:2:3", "--exemplars is read by --mode=arithmetic only"),
     ):
         ended = sample(launcher, *flags[:1], bad, f"--out={out}")
         assert ended.code == 2
         assert says in ended.stderr
+
+
+def test_a_path_is_of_one_class(runs, launcher, tmp_path):
+    path, model = runs["cgan"]
+    out = tmp_path / "between.png"
+    flags = [f"--workdir={path}", "--mode=interpolate", "--num=2", "--columns=3"]
+    ended = sample(launcher, *flags, "--seed=2", f"--out={out}")
+    assert ended.code == 0, ended.stderr
+    ends = model.prior(4, 2).numpy()[[0, 2, 1, 3]]  # of row 0, of row 1
+    images = model.decode(ends, np.array([0, 0, 1, 1]))
+    expected = as_bytes(model, images).reshape(2, 2, SIDE, SIDE)
+    assert np.abs(tiles(out, 3)[:, [0, 2]].astype(int) - expected).max() <= 1
 
 
 def test_arithmetic_is_of_averages(runs, launcher, tmp_path):

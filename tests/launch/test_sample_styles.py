@@ -103,7 +103,7 @@ def test_projection(run, launcher):
     found, told = drawn(run, launcher, 2, *flags)
     assert found.shape[:2] == (2, 2)
     assert told["extractor"] == "pca:4" and told["distance"] > 0
-    kept = np.load(run[0] / "samples" / "project.npz")
+    kept = np.load(run[0] / "samples" / "project_projection.npz")
     model = run[1]
     copies = np.tile(kept["w"][:, None], [1, model.generator.copies, 1])
     made = as_bytes(model, model.synthesize(copies, tf.constant(kept["noise"])))

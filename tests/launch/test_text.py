@@ -100,7 +100,7 @@ def test_from_one_sentence_to_another(launcher, runs, tmp_path):
         (["--text="], "has 0 words; it must have 1 to 16"),
         (["--mode=text"], "--mode=text needs --text, such as .A large blue"),
         (["--mode=morph", "--text=a"], "no mode 'morph' for dt2v; valid: grid, text"),
-        (["--mode=grid", "--text=a"], "--text: --mode=grid reads no sentence"),
+        (["--mode=grid", "--text=a"], "--text is read by --mode=text, morph only"),
     ],
 )
 def test_what_it_refuses(launcher, runs, tmp_path, arguments, error):

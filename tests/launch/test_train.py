@@ -209,8 +209,18 @@ def test_best_is_kept(launcher, pictures, tmp_path):
     best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     first = max(accuracy, key=accuracy.get)  # the earliest of equals
     assert best == {"step": first, "metric": "accuracy", "value": accuracy[first]}
+    # The folder knows of the rows held out.
+    again = launcher.run(f"--workdir={tmp_path}", "--steps=60", "--eval_every=5")
+    assert again.code == 0, again.stderr
     kept = {path.stem for path in (tmp_path / "checkpoints").glob("*.npz")}
     assert kept == {f"step_{first:09d}", "step_000000060"}
+
+
+def test_alarms_need_something_to_judge_by(launcher, pictures, tmp_path):
+    given = ["--model=classifier", "--preset=tiny", "--batch=16", "--on_alarm=stop"]
+    ended = launcher.run(*given, f"--dataset={pictures}", f"--workdir={tmp_path}")
+    assert ended.code == 2
+    assert "--on_alarm=stop: classifier reports nothing" in ended.errors[0]
 
 
 def test_losses_of_a_last_step_between_logs(launcher, pictures, tmp_path):

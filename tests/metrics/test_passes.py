@@ -56,9 +56,9 @@ def test_parts_are_joined():
 def test_samples_do_not_depend_on_the_parts(monkeypatch):
     model = models.build("vae", "tiny", spec=stream(8).spec, xla="off")
     whole, told = model.sample(7, 3).numpy(), []
-    np.testing.assert_allclose(passes.samples(model, 7, 3), whole, atol=1e-6)
+    np.testing.assert_allclose(passes.sampler(model, 7, 3)(), whole, atol=1e-6)
     monkeypatch.setattr(passes, "rows_at_once", lambda shape: 3)
-    parts = passes.samples(model, 7, 3, lambda *at: told.append(at))
+    parts = passes.sampler(model, 7, 3)(lambda *at: told.append(at))
     np.testing.assert_allclose(parts, whole, atol=1e-6)
     assert told == [(3, 7), (6, 7), (7, 7)]
 
@@ -73,5 +73,5 @@ def test_what_is_drawn_is_asked_for_in_one_graph():
     image = Feature((2, 2, 1), "float32", 0.0, 1.0)
     spec = DataSpec("dots", 1, {"image": image})
     model = types.SimpleNamespace(sample=sample, spec=spec)
-    assert passes.samples(model, 1100).shape == (1100, 2, 2, 1)
+    assert passes.sampler(model, 1100)().shape == (1100, 2, 2, 1)
     assert traces == [500]

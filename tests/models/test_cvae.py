@@ -147,6 +147,11 @@ def test_monte_carlo_approaches_from_below_and_the_network_stays_away():
     assert gsnn == pytest.approx(one, abs=1.0)
 
 
+def test_the_best_is_what_is_trained():
+    assert exact_model(0.3).monitor == ("elbo", "max")
+    assert exact_model(0.0).monitor == ("gsnn", "max")
+
+
 def test_alpha_mixes_bound_and_network():
     x, y, _ = data()
     draws = epsilon(0), epsilon(1)

@@ -187,7 +187,7 @@ def test_pools_are_saved_for_each_replica(two_replicas, tmp_path):
 def model():
     hparams = {"crop": 8, "image_size": 12}
     return models.build(
-        "cyclegan", "tiny", spec=synthetic.pair(8).spec, hparams=hparams
+        "cyclegan", "tiny", spec=synthetic.pair(12).spec, hparams=hparams
     )
 
 
@@ -203,7 +203,7 @@ def test_views_are_cut_and_mirrored(model):
 
 @pytest.mark.slow
 def test_views_are_trained_on(model):
-    model.fit(synthetic.pair(8), steps_per_epoch=1, verbose=0)
+    model.fit(synthetic.pair(12), steps_per_epoch=1, verbose=0)
 
 
 def test_perfect_translators_have_no_cycle_loss(model, monkeypatch):
@@ -282,6 +282,12 @@ def spec_of(source, target):
         ((8, 8, 3), (12, 12, 3), {}, "give an image_size"),
         ((10, 8, 3), (10, 8, 3), {}, "10x8 do not fit: .* multiples of 4"),
         ((8, 8, 3), (8, 8, 3), {"crop": 12}, "crop=12 is larger .* 8x8"),
+        (
+            (8, 8, 3),
+            (8, 8, 3),
+            {"crop": 8, "image_size": 9},
+            "crop=8 cuts squares .*image_size=9.* 8x8: load the data with image_size=9",
+        ),
         (
             (8, 8, 3),
             (8, 8, 3),

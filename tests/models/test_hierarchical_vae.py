@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -286,6 +287,24 @@ def test_merge_with_a_flat_proposal_is_the_prior():
     merged = merge(gaussian([[2.0]], [[1.0]]), gaussian([[7.0]], [[4.0]]))
     np.testing.assert_allclose(merged.mean(), [[3.0]], rtol=1e-6)
     np.testing.assert_allclose(merged.variance(), [[0.8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("longest", "moves"), [(0.5, 0.5), (1e6, None)])
+def test_the_ladder_clips_its_gradients(longest, moves):
+    model = models.build(
+        "ladder_vae",
+        "tiny",
+        spec=stream(8).spec,
+        hparams={"gradient_norm": longest},
+        optimizer=keras.optimizers.SGD(1.0),
+        xla="off",
+    )
+    variables = [v for n in model.networks.values() for v in n.trainable_variables]
+    before = [v.numpy() for v in variables]
+    model.fit(stream(8), steps_per_epoch=1, verbose=0)
+    pairs = zip(variables, before, strict=True)
+    moved = math.sqrt(sum(np.sum((v.numpy() - old) ** 2) for v, old in pairs))
+    assert moved == pytest.approx(moves, rel=1e-4) if moves else moved > 1.0
 
 
 def test_the_ladder_comes_down():

@@ -25,6 +25,7 @@ class Progress(AtSteps):
         super().__init__()
         self.total, self.every, self.rows = total, every, rows
         self.logs = {}
+        self.log_every = None
         self.examples_per_second = 0.0
 
     def begin(self, step):
@@ -41,7 +42,12 @@ class Progress(AtSteps):
 
     def on_train_end(self, logs=None):
         """Leave the model as it was."""
-        self.model.log_every = self.log_every
+        self.abandon()
+
+    def abandon(self):
+        """Leave the model as it was."""
+        if self.log_every is not None:
+            self.model.log_every = self.log_every
 
     def at(self, step, logs):
         """Draw the bar at most ten times a second, a line when due."""

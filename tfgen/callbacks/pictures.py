@@ -9,6 +9,7 @@ from PIL import Image
 
 from tfgen.callbacks.steps import AtSteps
 from tfgen.core.spec import to_uint8
+from tfgen.metrics import passes
 
 
 def grid(images, columns=None, gap=2):
@@ -72,15 +73,13 @@ class SampleGrid(AtSteps):
     def begin(self, step):
         """Make the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sample = tf.function(
-            lambda: self.model.sample(self.num, seed=0), autograph=False
-        )
+        self._draw = passes.sampler(self.model, self.num)
 
     def at(self, step, logs):
         """Draw when due."""
         if not self.due(self.every):
             return
-        images = to_uint8(self._sample().numpy(), self.model.spec.image)
+        images = to_uint8(self._draw(), self.model.spec.image)
         picture = grid(images)
         write_png(self.folder / f"step_{step:09d}.png", picture)
         if self.also:

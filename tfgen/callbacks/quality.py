@@ -30,6 +30,7 @@ class SampleQuality(AtSteps):
 
     def begin(self, step):
         """Extract the features of the real images, once."""
+        self._draw = passes.sampler(self.model, self.num)
         train = real_images(self.train, self.model.spec)
         self._evaluation = QualityEvaluation(
             train,
@@ -42,7 +43,7 @@ class SampleQuality(AtSteps):
         """Measure when due."""
         if not self.due(self.every):
             return
-        numbers = self._evaluation(sample_images(self.model, self.num))
+        numbers = self._evaluation(to_uint8(self._draw(), self.model.spec.image))
         values = {name: record["value"] for name, record in numbers.items()}
         for sink in self.sinks:
             sink(step, values)
@@ -65,8 +66,3 @@ def real_images(stream, spec, limit=10_000):
         return to_uint8(adapt(batch)["image"].numpy(), spec.image)
 
     return passes.in_parts(seen, rows, rows=passes.made_at_once(spec))
-
-
-def sample_images(model, num, seed=0):
-    """Return `model.sample(num, seed)` as uint8 `[num, h, w, c]`, drawn in parts."""
-    return to_uint8(passes.samples(model, num, seed), model.spec.image)

@@ -30,11 +30,12 @@ class Checkpoints(AtSteps):
         self.before, self.agree_every = before, agree_every
         self.keep_also = set()
         self.signal = None
+        self._handlers = {}  # those that ours stand in for
 
     def begin(self, step):
         """Listen for signals."""
         self.saved = step if step in checkpoint.steps(self.folder) else None
-        self._earlier = {
+        self._handlers = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGTERM, signal.SIGINT)
         }
@@ -48,7 +49,6 @@ class Checkpoints(AtSteps):
 
     def _on_signal(self, number, frame):
         if number == self.signal == signal.SIGINT:  # asked twice: at once
-            self.stop_listening()
             raise KeyboardInterrupt
         self.signal = number
 
@@ -77,11 +77,11 @@ class Checkpoints(AtSteps):
     def on_train_end(self, logs=None):
         """Save the last step and leave the signals as they were."""
         self.save()
-        self.stop_listening()
+        self.abandon()
 
-    def stop_listening(self):
+    def abandon(self):
         """Give the signals back to whoever had them."""
-        for number, handler in self._earlier.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _told_to_end(self):

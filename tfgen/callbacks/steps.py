@@ -27,6 +27,9 @@ class AtSteps(keras.callbacks.Callback):
         """Act when `step` steps are done; `logs` is empty between log steps."""
         raise NotImplementedError
 
+    def abandon(self):
+        """Give back what was taken: training ends by an exception."""
+
     def due(self, every):
         """Return whether a multiple of `every` steps has just been reached."""
         return bool(every) and self.step % every < self.model.steps_per_execution

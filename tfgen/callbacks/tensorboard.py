@@ -26,7 +26,7 @@ class TensorBoard(AtSteps):
         self.folder = pathlib.Path(folder)
         self.hparams = hparams or {}
         self.histograms_every, self.profile = histograms_every, profile
-        self._profiling = False
+        self.writer, self._profiling = None, False
 
     def begin(self, step):
         """Drop events past `step`, then open a new file."""
@@ -89,9 +89,14 @@ class TensorBoard(AtSteps):
 
     def on_train_end(self, logs=None):
         """Close the file."""
+        self.abandon()
+
+    def abandon(self):
+        """Write a profile that is being taken; close the file."""
         if self._profiling:
             self._stop_profile()
-        self.writer.close()
+        if self.writer:
+            self.writer.close()
 
     def _stop_profile(self):
         tf.profiler.experimental.stop()

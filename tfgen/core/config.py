@@ -55,12 +55,11 @@ class Config:
         """Return the Config that `to_json` described."""
         return cls.parse({}, values)
 
-    @classmethod
-    def describe(cls):
-        """Return one line a field: name, default, meaning."""
+    def describe(self):
+        """Return one line a field: name, value, meaning."""
         return [
-            f"{field.name}={field.default}  {field.metadata['meaning']}"
-            for field in dataclasses.fields(cls)
+            f"{field.name}={getattr(self, field.name)}  {field.metadata['meaning']}"
+            for field in dataclasses.fields(self)
         ]
 
 

@@ -7,10 +7,6 @@ class BadInput(ValueError):
     Launchers print the message and exit with code 2; no traceback.
     """
 
-    exit_code = 2
-
 
 class Stopped(RuntimeError):
     """Training was stopped on purpose by a guard or an alarm (exit code 3)."""
-
-    exit_code = 3

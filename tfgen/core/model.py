@@ -81,6 +81,11 @@ class GenerativeModel(Trainer):
         """Return {name: (function, [tf.TensorSpec, ...])} for the SavedModel."""
         return {}
 
+    @property
+    def endpoint_spec(self):
+        """`DataSpec` of what the endpoints take: what `train_step` receives."""
+        return self.spec
+
     # Assembly -------------------------------------------------------------------
 
     def call(self, *args, **kwargs):

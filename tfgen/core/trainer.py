@@ -130,13 +130,18 @@ class Trainer(keras.Model):
         if hasattr(validation_data, "dataset"):
             validation_steps = validation_steps or _full_batches(validation_data)
             validation_data = self._dataset(validation_data, "test")
-        return super().fit(
-            x,
-            *args,
-            validation_data=validation_data,
-            validation_steps=validation_steps,
-            **kwargs,
-        )
+        try:
+            return super().fit(
+                x,
+                *args,
+                validation_data=validation_data,
+                validation_steps=validation_steps,
+                **kwargs,
+            )
+        except BaseException:  # Keras tells callbacks of a normal end only
+            for callback in tf.nest.flatten(kwargs.get("callbacks")):
+                getattr(callback, "abandon", bool)()
+            raise
 
     def evaluate(self, x=None, *args, steps=None, **kwargs):
         """As `keras.Model.evaluate`; also takes tfgen streams."""

@@ -5,8 +5,6 @@ is starting at n, and which worker or replica asks makes no difference to the ro
 a step sees.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import tensorflow as tf
 
@@ -180,26 +178,6 @@ class Stream(Served):
         )
         numbers = tf.data.Dataset.range(start * local, np.iinfo(np.int64).max)
         return numbers.map(element).prefetch(PREFETCH).with_options(options)
-
-    def batches(
-        self, rows: int, limit: int | None = None
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Yields every row once in storage order, for evaluation.
-
-        Args:
-            rows: rows per batch; the last batch may have fewer.
-            limit: stop after this many rows.
-
-        Yields:
-            Dicts of arrays as in `dataset`, with `index`.
-        """
-        if rows < 1:
-            raise BadInput(f"rows is {rows}; it must be at least 1")
-        end = len(self) if limit is None else min(limit, len(self))
-        for first in range(0, end, rows):
-            part = slice(first, min(first + rows, end))
-            batch = {name: x[part] for name, x in self.arrays.items()}
-            yield {**batch, "index": np.arange(part.start, part.stop)}
 
     def _hold(self):
         """Makes each in-memory array one tensor, which all datasets then share.

@@ -51,20 +51,26 @@ def in_parts(function, *arrays, rows=None, progress=None):
     return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
 
 
-def samples(model, num, seed=0, progress=None):
-    """Return `model.sample(num, seed)`, drawn in parts, in the model's range.
+def sampler(model, num, seed=0):
+    """Return a function that draws `model.sample(num, seed)`, in parts; traced once.
+
+    It returns the images or clips in the model's range, and takes a function that is
+    called with (drawn, num).
 
     Args:
         model: Its `sample(num, seed, first)` begins at row `first` of the noise.
         num: Images or clips.
         seed: Of the noise.
-        progress: Called with (drawn, num).
     """
     rows = min(num, made_at_once(model.spec))
-    draw = graph(lambda first: model.sample(rows, seed, first))
-    parts = []
-    for first in range(0, num, rows):
-        parts.append(draw(np.int32(first)).numpy())
-        if progress:
-            progress(min(first + rows, num), num)
-    return np.concatenate(parts)[:num]
+    part = graph(lambda first: model.sample(rows, seed, first))
+
+    def draw(progress=None):
+        parts = []
+        for first in range(0, num, rows):
+            parts.append(part(np.int32(first)).numpy())
+            if progress:
+                progress(min(first + rows, num), num)
+        return np.concatenate(parts)[:num]
+
+    return draw

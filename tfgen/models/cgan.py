@@ -9,7 +9,9 @@ code, in which y joins the input of every layer.
 
 Departures: the generator minimises -log D; dropout is on hidden layers, of both
 networks, and off when sampling; in `cgan_convolutional` images are in [-1, 1] with a
-tanh (the code: [0, 1] and a sigmoid) and there is no weight decay.
+tanh (the code: [0, 1] and a sigmoid), both networks learn of every batch (the code:
+of alternate ones), the rate is constant (the code: falling over the last half) and
+there is no weight decay.
 """
 
 import dataclasses
@@ -279,7 +281,8 @@ class ConvolutionalCGAN(CGAN):
         """Adam(2e-4, beta_1 = 0.5) for both."""
 
         def adam():
-            return keras.optimizers.Adam(self.config.learning_rate, beta_1=0.5)
+            rate = self.config.learning_rate
+            return keras.optimizers.Adam(rate, beta_1=0.5, epsilon=1e-8)
 
         return {"discriminator_optimizer": adam(), "generator_optimizer": adam()}
 

@@ -96,6 +96,8 @@ class CVAE(Prediction):
             **kept,
         )
         self.trained = recognition, prior, generation
+        if config.alpha == 0:  # the recognition network is not trained
+            self.monitor = ("gsnn", "max")
         if hasattr(config, "quadrants"):
             self.quadrants = Quadrants(spec.image.shape, config.quadrants)
 

@@ -125,6 +125,8 @@ class CycleGAN(GenerativeModel):
     @classmethod
     def create(cls, config, spec):
         """Build the four networks for two domains of images of one kind."""
+        if config.crop:
+            _check_growth(config, spec)
         spec = spec.for_domains("cyclegan", low=-1.0, high=1.0, size=config.image_size)
         height, width, channels = spec.image.shape
         _check_sizes(config, height, width)
@@ -135,6 +137,13 @@ class CycleGAN(GenerativeModel):
             generator(config, channels),
             discriminator(config, channels),
             discriminator(config, channels),
+        )
+
+    @property
+    def endpoint_spec(self):
+        """Whole images, of the size that training cuts from larger ones."""
+        return self.spec.for_domains(
+            self.spec.name, low=-1.0, high=1.0, size=self.config.crop
         )
 
     def default_optimizers(self):
@@ -304,6 +313,18 @@ def _both(one, other, name):
     """Return two networks as one, which one optimizer trains."""
     inputs = [keras.Input(network.input.shape[1:]) for network in (one, other)]
     return keras.Model(inputs, [one(inputs[0]), other(inputs[1])], name=name)
+
+
+def _check_growth(config, data):
+    """Refuse images that would be padded to the size of which squares are cut."""
+    for name in {"source", "target"} & set(data.features):
+        height, width, _ = data.features[name].shape
+        if min(height, width) < config.image_size:
+            raise BadInput(
+                f"hparam crop={config.crop} cuts squares of images of image_size="
+                f"{config.image_size}, but those of the {name} are {height}x{width}: "
+                f"load the data with image_size={config.image_size}"
+            )
 
 
 def _check_sizes(config, height, width):

@@ -18,8 +18,10 @@ Noise epsilon `[..., rows, sum of latents]` holds all layers, h1 first; a row of
 one path. With one layer the networks, their names and log w are those of `vae`.
 
 Departures: log sigma^2 heads in all (the code of Burda et al. takes exp of a head as
-sigma, that of Sonderby et al. a softplus as sigma^2); `ladder_vae` normalises hidden
-layers over a row, not over a batch, so that rows stay independent.
+sigma, that of Sonderby et al. a softplus as sigma^2), no start of the output's biases
+at the data's mean; `ladder_vae` normalises hidden layers over a row, not hidden layers
+and heads over a batch, so that rows stay independent, and does not clamp each entry of
+the clipped gradients to 0.9.
 """
 
 import dataclasses
@@ -86,6 +88,8 @@ class HierarchicalVAEConfig(LayersConfig):
 @dataclasses.dataclass(frozen=True)
 class LadderVAEConfig(HierarchicalVAEConfig):
     """The defaults are those published with the code; warm-up in steps of batch 256."""
+
+    gradient_norm: float = option(4.0, "to which gradients are clipped", above=0)
 
     latents: tuple[int, ...] = option((64, 32, 16), "sizes of the layers, h1 first")
     hidden: tuple[int, ...] = option(
@@ -262,6 +266,7 @@ class HierarchicalIWAE(HierarchicalVAE):
         "small": {"samples": 5, "activation": "relu"},
         "tiny": {**TINY, "samples": 3},
     }
+    monitor = IWAE.monitor
     loss_inputs = IWAE.loss_inputs
     loss_and_parts = IWAE.loss_and_parts
 
@@ -279,6 +284,17 @@ class LadderVAE(HierarchicalVAE):
         "small": {"latents": (32, 16), "hidden": (256, 128), "warmup_steps": 2000},
         "tiny": {**TINY, "warmup_steps": 2},
     }
+
+    def train_step(self, batch):
+        """One descent of the loss, its gradients clipped to their greatest norm."""
+        _, parts = self.descend(
+            self.loss_and_parts,
+            tuple(self.networks.values()),
+            self.optimizer,
+            *self.loss_inputs(batch),
+            clip=self.config.gradient_norm,
+        )
+        return self.track(**parts)
 
     def infer(self, images, epsilon):
         """Draw h from q(h | images); see `HierarchicalVAE.infer`."""

@@ -281,6 +281,7 @@ class IWAE(VAE):
         "tiny": {"hidden": (16,), "latent_size": 4, "channels": 4, "samples": 3},
     }
     rates = MonteCarloVAE.rates
+    monitor = ("iwae", "max")
 
     def loss_inputs(self, batch):
         """Return images and noise `[rows, samples, latent_size]`."""
