@@ -405,7 +405,7 @@ def test_flags_beside_a_recipe_have_the_last_word(launcher, pictures):
 
 
 def test_numbers_that_json_has_not():
-    found = common_flags._finite({"a": math.nan, "b": [math.inf, 1.5], "c": "nan"})
+    found = common_flags.finite({"a": math.nan, "b": [math.inf, 1.5], "c": "nan"})
     assert found == {"a": None, "b": [None, 1.5], "c": "nan"}
 
 
