@@ -28,7 +28,7 @@ import numpy as np
 from absl import flags
 
 from tfgen.core.errors import BadInput
-from tfgen.metrics.passes import in_parts, made_at_once
+from tfgen.metrics.passes import in_parts, made_at_once, sampler
 from tfgen.workdir import Workdir
 
 from . import (
@@ -370,8 +370,10 @@ def _grid(source):
         return sample_styles.grid(source, FLAGS), None
     if FLAGS.label is not None:
         return source.decode(source.draw(FLAGS.num)), None
-    psi = [FLAGS.truncation] if source.truncates else []
-    return source.images("sample", FLAGS.num, FLAGS.seed, *psi), None
+    psi = {"truncation": FLAGS.truncation} if source.truncates else {}
+    if source.model is not None:
+        return sampler(source.model, FLAGS.num, FLAGS.seed, **psi)(), None
+    return source.images("sample", FLAGS.num, FLAGS.seed, *psi.values()), None
 
 
 def _classes(source):

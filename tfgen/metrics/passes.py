@@ -51,7 +51,7 @@ def in_parts(function, *arrays, rows=None, progress=None):
     return tf.nest.map_structure(lambda *x: np.concatenate(x), *parts)
 
 
-def sampler(model, num, seed=0):
+def sampler(model, num, seed=0, **how):
     """Return a function that draws `model.sample(num, seed)`, in parts; traced once.
 
     It returns the images or clips in the model's range, and takes a function that is
@@ -61,9 +61,10 @@ def sampler(model, num, seed=0):
         model: Its `sample(num, seed, first)` begins at row `first` of the noise.
         num: Images or clips.
         seed: Of the noise.
+        **how: Further arguments of `sample`.
     """
     rows = min(num, made_at_once(model.spec))
-    part = graph(lambda first: model.sample(rows, seed, first))
+    part = graph(lambda first: model.sample(rows, seed, first, **how))
 
     def draw(progress=None):
         parts = []
