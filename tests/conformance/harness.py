@@ -47,9 +47,17 @@ def distinct():
 
 def families():
     """The first class of every model file: the others there are variations of it."""
+    return [first for first, *_ in by_file(names())]
+
+
+def by_file(given):
+    """Lists of those of the names whose classes stand in one file."""
     from tfgen.models import find
 
-    return list({find(n).__module__: n for n in reversed(names())}.values())
+    files = {}
+    for name in given:
+        files.setdefault(find(name).__module__, []).append(name)
+    return list(files.values())
 
 
 def stream(name):

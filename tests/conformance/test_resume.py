@@ -38,11 +38,15 @@ def test_a_fresh_process_goes_on_bitwise(tmp_path, two_replicas):
     check(QUICK, tmp_path, two_replicas, timeout=200)
 
 
+def ways(name):
+    """(replicas, xla) that a model is resumed with."""
+    if name in EVERY_WAY:
+        return [(1, False), (1, True), (2, False), (2, True)]
+    return [(2 if name in TWO_REPLICAS else 1, False)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", harness.distinct())
-def test_every_model_goes_on_bitwise(name, tmp_path, two_replicas):
-    ways = [(1, False), (1, True), (2, False), (2, True)]
-    if name not in EVERY_WAY:
-        ways = [(2 if name in TWO_REPLICAS else 1, False)]
-    cases = [(name, replicas, xla) for replicas, xla in ways]
-    check(cases, tmp_path, two_replicas, timeout=400)
+@pytest.mark.parametrize("names", harness.by_file(harness.distinct()), ids=",".join)
+def test_every_model_goes_on_bitwise(names, tmp_path, two_replicas):
+    cases = [(name, *way) for name in names for way in ways(name)]
+    check(cases, tmp_path, two_replicas, timeout=600)
