@@ -86,7 +86,7 @@ def groups(model):
     if metrics := conditional.metrics_of(model):
         found["conditional"] = metrics
     if likelihood.is_measurable(model):
-        found["likelihood"] = likelihood.METRICS
+        found["likelihood"] = likelihood.metrics_of(model)
     if gaps.is_measurable(model):
         found["gaps"] = gaps.METRICS
     if hasattr(model, "critic") and hasattr(model, "score"):

@@ -74,8 +74,7 @@ def test_vae(runs, launcher, data):
     elbo = float(model.loss_and_parts(x, tf.zeros([100, 4]))[1]["elbo"])
     assert metrics["elbo"] == pytest.approx(elbo, rel=0.02)  # another epsilon
     assert metrics["elbo"] < metrics["iwae"] < metrics["elbo"] + 5
-    bits = -metrics["iwae"] / (144 * np.log(2))
-    assert metrics["bits_per_dim"] == pytest.approx(bits, rel=1e-6)
+    assert "bits_per_dim" not in metrics  # of grey pixels under a Bernoulli likelihood
     record = records(path)["iwae"]
     wanted = {"k": 20, "count": 100, "split": "test", "seed": 0, "step": 0}
     wanted |= {"likelihood": "bernoulli", "pixels": "grey", "weights": "raw"}

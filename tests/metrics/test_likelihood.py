@@ -145,6 +145,17 @@ def test_bits_of_densities_and_of_probabilities():
     np.testing.assert_allclose(likelihood.bits_per_dim(model, [-SIZE * np.log(2)]), [1])
 
 
+def test_grey_pixels_under_a_bernoulli_likelihood_have_no_bits():
+    model = Linear()
+    assert "bits_per_dim" in likelihood.metrics_of(model)
+    model.config.likelihood = "bernoulli"
+    assert "bits_per_dim" not in likelihood.metrics_of(model)
+    with pytest.raises(BadInput, match="'bits_per_dim': choose from elbo"):
+        likelihood.measure(model, model.data(3)[0], ["bits_per_dim"])
+    model.config.pixels = "binarised"
+    assert "bits_per_dim" in likelihood.metrics_of(model)
+
+
 def test_active_units_are_those_whose_means_move():
     random = np.random.default_rng(0)
     means = random.normal(size=[5000, 3]) * [1.0, 0.11, 0.09] + [0.0, 0.0, 5.0]

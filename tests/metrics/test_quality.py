@@ -136,6 +136,16 @@ def test_worse_samples_score_worse(sets):
     assert lost["recall"]["value"] < good["recall"]["value"] - 0.1
 
 
+def test_a_floor_of_classes_with_one_row_is_left_out(sets):
+    (train, train_labels), (test, _), _ = sets
+    evaluation = QualityEvaluation(
+        train, test, QuarterClassifier(), ["class_diversity"], train_labels=train_labels
+    )
+    few = [row for k in range(2) for row in np.flatnonzero(train_labels == k)[:2]]
+    for record in evaluation(train[few], train_labels[few]).values():
+        assert record["value"] > 0 and record["floor"] is None
+
+
 def test_real_features_and_floors_are_computed_once(sets):
     (train, _), (test, _), (fake, _) = sets
     quarters = QuarterClassifier()

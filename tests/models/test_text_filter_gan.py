@@ -216,6 +216,10 @@ def test_data_that_do_not_fit():
     spec = clips(8).spec
     without = spec.replace(features={"video": spec.video})
     config = models.configure("text_filter_gan", "tiny")
+    with pytest.raises(BadInput, match="filters=3 must be even"):
+        models.configure("text_filter_gan", "tiny", {"filters": 3})
+    with pytest.raises(BadInput, match="text_size=5 must be even"):
+        models.configure("dt2v", "tiny", {"text_size": 5})
     with pytest.raises(BadInput, match="needs 'tokens' beside the video"):
         TextFilterGAN.create(config, without)
     one = spec.with_feature("sentence", classes=("The only one",))

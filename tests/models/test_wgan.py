@@ -185,7 +185,7 @@ def count(variables):
 
 def test_published_numbers_of_parameters():
     spec = DataSpec("rgb", 1, {"image": Feature((64, 64, 3), "uint8", 0, 255)})
-    config = models.configure("wgan", "paper", {"critic_norm": "batch"})
+    config = models.configure("wgan", "paper")
     model = WGAN.create(config, spec)
     assert count(model.generator.trainable_variables) == 3_576_704
     assert count(model.critic.trainable_variables) == 2_765_568

@@ -136,7 +136,8 @@ class Representation:
             _, from_mel = self._mel()
             power = _apply(tf.exp(magnitude), from_mel)
             magnitude = 0.5 * tf.math.log(power + EPSILON)
-            phase = _apply(math.pi * tf.cumsum(angle, axis=1), from_mel)
+            # Mixed before they are summed: products of few bits would spoil the sum.
+            phase = math.pi * _sum_modulo_2(_apply(angle, from_mel))
         size = tf.exp(magnitude)
         spectra = tf.complex(size * tf.cos(phase), size * tf.sin(phase))
         spectra = tf.pad(spectra, [(0, 0), (0, 0), (1, 0)])

@@ -1,6 +1,7 @@
 """Sample quality: pure functions of features, and what makes features of images.
 
-No function here looks at a model, and none needs a network connection. Features are
+Bounds, gaps and path lengths are measured of models, the rest looks at none, and
+nothing needs a network connection. Features are
 float64 arrays `[rows, size]`; `tfgen.metrics.extractors` makes them from uint8
 images, and `tfgen.metrics.quality` runs a chosen set of metrics with their floors.
 The names below are loaded on first use, so that `import tfgen.metrics` is free.

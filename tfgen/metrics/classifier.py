@@ -64,8 +64,8 @@ def classifier_score(logits, splits: int = 10) -> Estimate:
       splits: parts whose scores are averaged; cut to n when there are fewer rows.
 
     Returns:
-      Mean of the splits' scores, and their standard deviation (ddof=1; None for
-      one split): by convention the spread of a split, not the mean's error.
+      Mean of the splits' scores, and its standard error (None for one split).
+      Published spreads are those of a split: sqrt(splits) times as large.
 
     Source: Salimans et al. 2016 (arXiv 1606.03498).
     """
@@ -74,8 +74,10 @@ def classifier_score(logits, splits: int = 10) -> Estimate:
         raise BadInput(f"splits must be at least 1, got {splits}")
     parts = np.array_split(logits, min(splits, len(logits)))
     scores = np.asarray([ScoreTotals.of(part).score for part in parts])
-    error = float(scores.std(ddof=1)) if len(scores) > 1 else None
-    return Estimate(float(scores.mean()), error)
+    if len(scores) == 1:
+        return Estimate(float(scores[0]), None)
+    error = scores.std(ddof=1) / np.sqrt(len(scores))
+    return Estimate(float(scores.mean()), float(error))
 
 
 class ClassSummary(NamedTuple):

@@ -8,7 +8,9 @@ For a model with posterior q(z | x), prior p(z) and likelihood p(x | z):
     kl_by_latent    the rate of each latent, or of each layer where latents are coupled
     iwae        log 1/k sum_i p(x, z_i) / q(z_i | x), in expectation between the
                 ELBO (k = 1) and log p(x), rising with k
-    bits_per_dim    -iwae / (number of values of x * log 2), in units of 8-bit levels
+    bits_per_dim    -iwae / (number of values of x * log 2), in units of 8-bit levels;
+                    of black and white pixels in pixels. Grey ones under a Bernoulli
+                    likelihood have none: it gives levels no probabilities
     active_units    latents whose Var_x E_q[z] exceeds 0.01, in all layers
     active_units_by_layer   likewise; the layer next to the data first
 
@@ -47,6 +49,16 @@ def is_measurable(model):
     return all(hasattr(model, name) for name in _NEEDED)
 
 
+def metrics_of(model):
+    """Return those of `METRICS` that mean something for a measurable `model`."""
+    likelihood, pixels = (
+        getattr(model.config, name, default)
+        for name, default in (("likelihood", "bernoulli"), ("pixels", "grey"))
+    )
+    grey = likelihood == "bernoulli" and pixels == "grey"
+    return tuple(name for name in METRICS if not grey or name != "bits_per_dim")
+
+
 def observed(model, images, seed, first_row=0):
     """Return what the model's likelihood sees of grey `images`.
 
@@ -66,7 +78,7 @@ def observed(model, images, seed, first_row=0):
     return tf.cast(draw < images, tf.float32)
 
 
-def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=None, progress=None):
+def measure(model, images, metrics=None, *, k=100, seed=0, rows=None, progress=None):
     """Measure some of `METRICS`.
 
     Memory does not grow with `k`: draws are added up, `DRAWS` at a time.
@@ -74,7 +86,7 @@ def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=None, progres
     Args:
         model: A model as `is_measurable` wants.
         images: float32 `[n, ...]` in the model's range.
-        metrics: Names in `METRICS`.
+        metrics: Names of `metrics_of(model)`; none: all of them.
         k: Draws a row of `iwae` and of the bound behind `bits_per_dim`.
         seed: Of all noise, in [0, 2**31).
         rows: Rows in one pass of the networks; none: `passes.rows_at_once`.
@@ -85,11 +97,12 @@ def measure(model, images, metrics=METRICS, *, k=100, seed=0, rows=None, progres
         for active units. A metric by latent or layer has lists.
 
     Raises:
-        BadInput: An unknown metric, no images, or k below 1.
+        BadInput: A metric that is unknown or not of this model, no images, k below 1.
     """
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise BadInput(f"metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+    valid = metrics_of(model)
+    metrics = metrics or valid
+    if unknown := [name for name in metrics if name not in valid]:
+        raise BadInput(f"metric {unknown[0]!r}: choose from {', '.join(valid)}")
     if not len(images) or k < 1:
         raise BadInput(f"{len(images)} images and k={k}: both must be at least 1")
     wanted, rows = set(metrics), rows or rows_at_once(images.shape[1:])

@@ -61,7 +61,7 @@ class Number:
 
     Attributes:
       value: in the unit that the metric's function states.
-      error: in the same unit, or None where none is known.
+      error: standard error of drawing other rows, or None where none is known.
       n_real: real rows it was computed from.
       n_fake: fake rows it was computed from.
       source: "features", or "images" or "pixels" (the extractor played no part).
@@ -108,8 +108,8 @@ def _ndb(train, test, fake, seed):
 
 
 def _sliced(train, test, fake, seed):
-    estimate = sliced_wasserstein(test.features, fake.features, seed)
-    return {"sliced_wasserstein": Number(*estimate, len(test), len(fake))}
+    value, _ = sliced_wasserstein(test.features, fake.features, seed)
+    return {"sliced_wasserstein": Number(value, None, len(test), len(fake))}
 
 
 def _patches(train, test, fake, seed):
@@ -133,7 +133,7 @@ def _mmd(train, test, fake, seed):
 def _two_sample(train, test, fake, seed):
     n = min(len(test), len(fake))
     result = nearest_neighbour_test(test.features[:n], fake.features[:n])
-    error = (result.high - result.low) / 2
+    error = (result.high - result.low) / (2 * 1.96)  # of a 95 % interval
     return {
         "nearest_neighbour_accuracy": Number(result.accuracy, error, n, n),
         "nearest_neighbour_accuracy_real": Number(result.real_accuracy, None, n, n),
@@ -287,6 +287,8 @@ class QualityEvaluation:
                 for name in self.metrics
                 if name not in NEED_LABELS or self.train.labels is not None
             ]
+            if "class_diversity" in names and _has_a_class_of_one(posing.labels):
+                names.remove("class_diversity")
             self._floors[count] = self._run(names, rest, self.test, posing)
         return self._floors[count]
 
@@ -348,6 +350,10 @@ class QualityEvaluation:
             "resize": "none",
             "preprocessing": protocol,
         }
+
+
+def _has_a_class_of_one(labels):
+    return np.unique(labels, return_counts=True)[1].min() < 2
 
 
 def check_metrics(metrics, extractor: Extractor) -> list[str]:

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfgen.core import noise
 from tfgen.core.config import Config, option
+from tfgen.core.errors import BadInput
 from tfgen.losses import adversarial, health
 from tfgen.models.captioned import Captioned, clips_with_sentences
 from tfgen.networks import gist as networks
@@ -39,6 +40,11 @@ class DirectConfig(Config):
     average_decay: float = option(
         0.0, "of the generator's moving average a step, 0 = none", at_least=0, at_most=1
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.text_size % 2:
+            raise BadInput(f"hparam text_size={self.text_size} must be even")
 
 
 SMALL = {

@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from tfgen.core import noise
 from tfgen.core.config import Config, option
+from tfgen.core.errors import BadInput
 from tfgen.core.model import SAMPLE_ARGUMENTS
 from tfgen.losses import adversarial, health, penalties
 from tfgen.models.captioned import Captioned, clips_with_sentences
@@ -67,6 +68,11 @@ class TextFilterGANConfig(ConcatConfig):
     """And has filters."""
 
     filters: int = option(32, "into and out of a bank of filters, even", at_least=2)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.filters % 2:
+            raise BadInput(f"hparam filters={self.filters} must be even")
 
 
 class TextFilterGAN(Captioned):

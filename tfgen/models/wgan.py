@@ -35,7 +35,7 @@ _WARM = (
 
 @dataclasses.dataclass(frozen=True)
 class WGANConfig(Config):
-    """Of `wgan`; the defaults are the paper's."""
+    """Of `wgan`; the defaults are the paper's, its critic without a norm."""
 
     network: str = option("convolutional", "of both", choices=("convolutional", "mlp"))
     image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
@@ -94,7 +94,7 @@ class WGAN(GenerativeModel):
 
     Config = WGANConfig
     PRESETS = {
-        "paper": {"image_size": 64},
+        "paper": {"image_size": 64, "critic_norm": "batch"},
         "small": {"channels": 32, "critic_steps": 3, "learning_rate": 2e-4},
         "tiny": {
             "network": "mlp",
