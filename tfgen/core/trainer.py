@@ -140,7 +140,8 @@ class Trainer(keras.Model):
             )
         except BaseException:  # Keras tells callbacks of a normal end only
             for callback in tf.nest.flatten(kwargs.get("callbacks")):
-                getattr(callback, "abandon", bool)()
+                if hasattr(callback, "abandon"):
+                    callback.abandon()
             raise
 
     def evaluate(self, x=None, *args, steps=None, **kwargs):

@@ -128,16 +128,14 @@ class Representation:
         The least-squares inverse of overlapping frames. Values are not clipped.
         """
         magnitude, angle = tf.unstack(spectrograms, axis=-1)
-        if self.kind == "phase":
-            phase = angle * math.pi
-        elif self.kind == "if":
-            phase = math.pi * _sum_modulo_2(angle)
-        else:
+        if self.kind == "if_mel":
             _, from_mel = self._mel()
             power = _apply(tf.exp(magnitude), from_mel)
             magnitude = 0.5 * tf.math.log(power + EPSILON)
-            # Mixed before they are summed: products of few bits would spoil the sum.
-            phase = math.pi * _sum_modulo_2(_apply(angle, from_mel))
+            # Before the sum over frames, which products of few bits would spoil.
+            angle = _apply(angle, from_mel)
+        turns = angle if self.kind == "phase" else _sum_modulo_2(angle)
+        phase = math.pi * turns
         size = tf.exp(magnitude)
         spectra = tf.complex(size * tf.cos(phase), size * tf.sin(phase))
         spectra = tf.pad(spectra, [(0, 0), (0, 0), (1, 0)])

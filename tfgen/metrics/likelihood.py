@@ -51,12 +51,13 @@ def is_measurable(model):
 
 def metrics_of(model):
     """Return those of `METRICS` that mean something for a measurable `model`."""
-    likelihood, pixels = (
-        getattr(model.config, name, default)
-        for name, default in (("likelihood", "bernoulli"), ("pixels", "grey"))
-    )
-    grey = likelihood == "bernoulli" and pixels == "grey"
-    return tuple(name for name in METRICS if not grey or name != "bits_per_dim")
+    if not _is_bernoulli(model) or getattr(model.config, "pixels", "grey") != "grey":
+        return METRICS
+    return tuple(name for name in METRICS if name != "bits_per_dim")
+
+
+def _is_bernoulli(model):
+    return getattr(model.config, "likelihood", "bernoulli") == "bernoulli"
 
 
 def observed(model, images, seed, first_row=0):
@@ -202,16 +203,17 @@ def _summary(model, found, metrics):
 def bits_per_dim(model, log_likelihood):
     """Return bits per value of x, from nats per row `[rows]`.
 
-    A Bernoulli likelihood gives probabilities, so bits are -log2 p(x) / size. A
-    Gaussian one gives densities over values in [low, high]; they become densities
-    over the 256 levels of 8 bits, whose width is (high - low) / 255. That is the
-    code length of a level up to the curvature of the density within one level: no
-    dequantisation noise is added.
+    A Bernoulli likelihood gives probabilities of black and white pixels, so bits are
+    -log2 p(x) / size; of grey ones it gives none, and there are no bits. A Gaussian
+    one gives densities over values in [low, high]; they become densities over the 256
+    levels of 8 bits, whose width is (high - low) / 255. That is the code length of a
+    level up to the curvature of the density within one level: no dequantisation noise
+    is added.
     """
     image = model.spec.image
     size = math.prod(image.shape)
     bits = -np.asarray(log_likelihood, np.float64) / (math.log(2) * size)
-    if getattr(model.config, "likelihood", "bernoulli") == "bernoulli":
+    if _is_bernoulli(model):
         return bits
     return bits + math.log2(255.0 / (image.high - image.low))
 

@@ -125,9 +125,10 @@ class CycleGAN(GenerativeModel):
     @classmethod
     def create(cls, config, spec):
         """Build the four networks for two domains of images of one kind."""
-        if config.crop:
-            _check_growth(config, spec)
+        data = spec
         spec = spec.for_domains("cyclegan", low=-1.0, high=1.0, size=config.image_size)
+        if config.crop:
+            _check_growth(config, data)
         height, width, channels = spec.image.shape
         _check_sizes(config, height, width)
         return cls(
@@ -317,7 +318,7 @@ def _both(one, other, name):
 
 def _check_growth(config, data):
     """Refuse images that would be padded to the size of which squares are cut."""
-    for name in {"source", "target"} & set(data.features):
+    for name in ("source", "target"):
         height, width, _ = data.features[name].shape
         if min(height, width) < config.image_size:
             raise BadInput(

@@ -89,8 +89,6 @@ class HierarchicalVAEConfig(LayersConfig):
 class LadderVAEConfig(HierarchicalVAEConfig):
     """The defaults are those published with the code; warm-up in steps of batch 256."""
 
-    gradient_norm: float = option(4.0, "to which gradients are clipped", above=0)
-
     latents: tuple[int, ...] = option((64, 32, 16), "sizes of the layers, h1 first")
     hidden: tuple[int, ...] = option(
         (512, 256, 128), "units of the networks between h_{l-1} and h_l, x first"
@@ -102,6 +100,7 @@ class LadderVAEConfig(HierarchicalVAEConfig):
         "layer", "of hidden layers, over a row", choices=("none", "layer")
     )
     learning_rate: float = option(2e-4, "Adam, at the start", above=0)
+    gradient_norm: float = option(4.0, "greatest, of all gradients", above=0)
     warmup_steps: int = option(46875, "of the rates' weight from 0 to beta", at_least=0)
 
 
@@ -286,7 +285,7 @@ class LadderVAE(HierarchicalVAE):
     }
 
     def train_step(self, batch):
-        """One descent of the loss, its gradients clipped to their greatest norm."""
+        """One descent of the loss, its gradients scaled to `gradient_norm` at most."""
         _, parts = self.descend(
             self.loss_and_parts,
             tuple(self.networks.values()),
