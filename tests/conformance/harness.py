@@ -34,8 +34,8 @@ def names():
 
 
 # Controls: their steps, networks and signatures are those of a class in the list less
-# a part. They run and compile here like all, but are not saved, exported and shared
-# among replicas once more.
+# a part. They run here like all, but are not compiled, saved, exported and shared among
+# replicas once more.
 CONTROLS = ("text_filter_gan_matched", "text_concat_gan", "pt2v")
 CONTROLS += ("stylegan2_diffaugment",)
 

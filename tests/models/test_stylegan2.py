@@ -89,55 +89,50 @@ def test_updates_of_each_kind_of_step():
 
 
 EVERY = {"path_every": 4, "r1_every": 16}
-SLOW_WAYS = [("one", 1), ("one", 4), ("two replicas", 1), ("two replicas", 4)]
 
 
 @pytest.mark.slow
 def test_an_execution_of_four_steps_is_four_steps(two_replicas):
-    digests = {}
-    for way, length in SLOW_WAYS:
+    digests = set()
+    for length in (1, 4):
         model = build(
             hparams={"path_every": 2, "r1_every": 4},
             run_eagerly=False,
             steps_per_execution=length,
-            strategy=two_replicas if way == "two replicas" else None,
+            strategy=two_replicas,
         )
         fit(model, 8)
         once = dict(model.traces)
-        digests.setdefault(way, set()).add(checkpoint.digest(model))
+        digests.add(checkpoint.digest(model))
         # 8 steps, 4 of path length, 2 of R1.
         for name, updates in (("generator", 12), ("discriminator", 10)):
             iterations = model.state()[f"{name}_optimizer/000.iteration"]
             assert iterations.value.numpy() == updates
         fit(model, 8)
         assert model.traces == once
-    assert {way: len(found) for way, found in digests.items()} == {
-        "one": 1,
-        "two replicas": 1,
-    }
+    assert len(digests) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", [1, 3])
-def test_a_run_cut_between_two_regularisers_goes_on(length, tmp_path):
+def test_a_run_cut_between_two_regularisers_goes_on(tmp_path):
     def make():
-        return build(hparams=EVERY, run_eagerly=False, steps_per_execution=length)
+        return build(hparams=EVERY, run_eagerly=False, steps_per_execution=3)
 
-    whole, first, second = make(), make(), make()
-    fit(whole, 18)
-    fit(first, 6)  # the next path length comes at step 8
-    checkpoint.save(first, tmp_path)
-    assert checkpoint.restore_newest(second, tmp_path, warn=None) == 6
+    whole, resumed = make(), make()
+    fit(whole, 6)  # the next path length comes at step 8
+    saved = {name: variable.numpy() for name, variable in whole.state().items()}
+    checkpoint.save(whole, tmp_path)
+    fit(whole, 12)
+    assert checkpoint.restore_newest(resumed, tmp_path, warn=None) == 6
     for name in (
         "path_length",
         "generator/000.w_average",
         "generator_ema/000.w_average",
     ):
-        value = first.state()[name].numpy()
-        assert np.any(value)
-        np.testing.assert_array_equal(second.state()[name].numpy(), value)
-    fit(second, 12)
-    assert checkpoint.digest(second) == checkpoint.digest(whole)
+        assert np.any(saved[name])
+        np.testing.assert_array_equal(resumed.state()[name].numpy(), saved[name])
+    fit(resumed, 12)
+    assert checkpoint.digest(resumed) == checkpoint.digest(whole)
 
 
 # What -------------------------------------------------------------------------
