@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.synthetic import clips
 from tfgen import models
+from tfgen.core import checkpoint
 from tfgen.layers import tokens as words
 from tfgen.models.direct_text2video import DirectText2Video, PairedText2Video
 from tfgen.networks import gist as networks
@@ -44,6 +45,20 @@ def batch(model, rows=4):
 def test_stages(model):
     assert model.stages() == {"gist": 1, "video": 1, "joint": None}
     assert [model.stage_of(step)[0] for step in range(3)] == ["gist", "video", "joint"]
+
+
+@pytest.mark.parametrize("cut", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_resume_between_stages(cut, tmp_path):
+    def fit(model, steps):
+        model.fit(clips(8), steps_per_epoch=steps, verbose=0)
+
+    whole, resumed = build("text2video"), build("text2video")
+    fit(whole, cut)
+    checkpoint.save(whole, tmp_path)
+    checkpoint.restore(resumed, checkpoint.path_of(tmp_path, cut))
+    for model in (whole, resumed):
+        fit(model, 1)
+    assert checkpoint.digest(resumed) == checkpoint.digest(whole)
 
 
 def test_the_gists_bound(model):

@@ -41,6 +41,13 @@ def without_values(monkeypatch):
             marks=pytest.mark.slow,
         ),
         ("small", {}, 81_227, 84_609),
+        ("small", {"channel_max": 64, "latent_size": 64}, 322_187, 337_153),
+        (
+            "small",
+            {"channel_max": 128, "latent_size": 128, "mapping_layers": 8},
+            1_349_387,
+            1_346_049,
+        ),
     ],
 )
 def test_parameters(preset, changes, generator, discriminator, without_values):

@@ -36,7 +36,8 @@ class Validation(AtSteps):
         sign = {"max": 1, "min": -1}[direction]
         if not math.isfinite(value):  # no later value would count as better
             return
-        if self.earlier and sign * value <= sign * self.earlier["value"]:
+        same = self.earlier and self.earlier["metric"] == metric
+        if same and sign * value <= sign * self.earlier["value"]:
             return
         self.earlier = {"step": step, "metric": metric, "value": value}
         self.best(self.earlier)
