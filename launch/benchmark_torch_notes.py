@@ -165,7 +165,8 @@ class GANSynthFlat(Twin):
             score, logits = self.judge(self.make(draw("z", latents), y))
         heard = F.cross_entropy(logits, classes)
         deceived = -score.mean()
-        self.update("generator_optimizer", deceived + config.pitch_weight * heard)
+        loss = deceived + config.generator_pitch_weight * heard
+        self.update("generator_optimizer", loss)
         self.move_average("generator", 1 - config.average_decay)
         return {
             "wasserstein_estimate": estimate,

@@ -61,7 +61,7 @@ def measure(model, data, stream, metrics, extractor, num, seed, progress):
     asked = test["pitch"]
     pictures, audio = _generated(model, asked, seed)
     sets = [
-        _note_set(model, classifier, x, pitch)
+        _note_set(model, classifier, x, pitch, "in_tune" in metrics)
         for x, pitch in (
             (train["audio"], train["pitch"]),
             (test["audio"], test["pitch"]),
@@ -145,8 +145,7 @@ def _generated(model, pitch, seed):
     """Return spectrograms and sound of class numbers `[n]`, by parts."""
     import tensorflow as tf
 
-    names = model.spec.features["pitch"].classes
-    numbers = np.array([int(name) for name in names], "int64")[pitch]
+    numbers = _midi(model, pitch)
 
     def play(numbers, row):
         z = model.prior(tf.shape(numbers)[0], seed, row[0])
@@ -158,7 +157,14 @@ def _generated(model, pitch, seed):
     return in_parts(graph(play), numbers, firsts, rows=ROWS)
 
 
-def _note_set(model, classifier, audio, pitch):
+def _midi(model, pitch):
+    """Return the keys of class numbers `[n]`, which are named after them."""
+    names = model.spec.features["pitch"].classes
+    return np.array([int(name) for name in names], "int64")[pitch]
+
+
+def _note_set(model, classifier, audio, pitch, is_heard):
+    from tfgen.metrics.fundamental import cents_off
     from tfgen.metrics.notes import NoteSet, places_of
 
     linear = dataclasses.replace(model.representation, kind="if", scaling=None)
@@ -172,9 +178,14 @@ def _note_set(model, classifier, audio, pitch):
         return tf.gather(flat, places, axis=1)
 
     features, logits = classifier(audio)
+    cents = np.full(len(audio), np.nan)
+    if is_heard:
+        rate = model.spec.features["audio"].sample_rate
+        cents = cents_off(audio, rate, _midi(model, pitch))
     return NoteSet(
         classifier.classes[pitch],
         features,
         logits,
         in_parts(graph(spectra), audio, rows=ROWS),
+        cents,
     )

@@ -26,6 +26,7 @@ def callbacks_of(model, data, folder, every, board):
             given=given,
             animation=board.animation,
             picture=board.picture,
+            text=board.text,
         )
     ]
 

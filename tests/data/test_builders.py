@@ -10,10 +10,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tests import yin
 from tfgen.core.errors import BadInput
 from tfgen.data import builders, load, load_pair
 from tfgen.data.builders import emoji, notes
+from tfgen.metrics import fundamental
 
 
 @pytest.fixture
@@ -271,10 +271,10 @@ def test_notes_of_a_soundfont(tmp_path):
     assert data.spec.features["instrument"].classes[1] == "violin"
     arrays = data.train.arrays
     for audio, pitch in zip(arrays["audio"], arrays["pitch"], strict=True):
-        wanted = yin.midi_hertz((48, 60, 72)[pitch])
+        wanted = fundamental.midi_hertz((48, 60, 72)[pitch])
         # Pianos are stretched, violins vibrate.
-        found = yin.f0(audio[3000:11000], 16000)
-        assert abs(yin.cents(found, wanted)) < 50
+        found = fundamental.f0(audio[3000:11000], 16000)
+        assert abs(fundamental.cents(found, wanted)) < 50
     # Louder keys sound louder.
     levels = np.abs(arrays["audio"].astype(float)).max(axis=1)
     loud, soft = (levels[arrays["velocity"] > 100], levels[arrays["velocity"] < 60])

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from tests import yin
 from tfgen.core.errors import BadInput
 from tfgen.data import load, synth_notes, wav
 from tfgen.data.rows import Rows
+from tfgen.metrics import fundamental
 
 
 @pytest.mark.parametrize("instrument", synth_notes.INSTRUMENTS)
 def test_made_up_notes_are_in_tune(instrument):
     for pitch in (36, 60, 83):
         (note,) = synth_notes.play(instrument, pitch, [0], 12000)
-        found = yin.f0(note[2000:8000], synth_notes.SAMPLE_RATE)
+        found = fundamental.f0(note[2000:8000], synth_notes.SAMPLE_RATE)
         # Vibrato and the parabola of YIN at 16 samples a period: up to 9 seen.
-        assert abs(yin.cents(found, yin.midi_hertz(pitch))) < 10
+        assert abs(fundamental.cents(found, fundamental.midi_hertz(pitch))) < 10
         assert 0.29 < np.abs(note).max() < 0.91
 
 
@@ -46,8 +46,8 @@ def test_a_set(monkeypatch):
         assert len(stream) == 24 * takes
     row = data.train.arrays["audio"][70] / 32768
     pitch = 60 + data.train.arrays["pitch"][70]
-    found = yin.f0(row[2000:5000], 16000)
-    assert abs(yin.cents(found, yin.midi_hertz(pitch))) < 10
+    found = fundamental.f0(row[2000:5000], 16000)
+    assert abs(fundamental.cents(found, fundamental.midi_hertz(pitch))) < 10
 
 
 # Folders ----------------------------------------------------------------------------

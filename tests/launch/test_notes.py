@@ -132,18 +132,21 @@ def test_evaluation(run, launcher, tones, tmp_path):
     ended = launcher.run(
         f"--workdir={path}",
         extractor,
-        f"--metrics={names},classifier_score",
+        f"--metrics={names},classifier_score,in_tune",
         module="launch.evaluate",
     )
     assert ended.code == 0, ended.stderr
     found = ended.json["metrics"]
     assert 0 <= found["pitch_accuracy"] <= 1
+    assert 0 <= found["in_tune"] <= 1
     # The network sees the generator's spectrograms, and those of its sound, which
     # are others: an untrained generator's do not overlap consistently.
     assert 0 <= found["spectrogram_pitch_accuracy"] <= 1
     assert 0 < found["pitch_entropy"] <= np.log(12) + 1e-6
     content = json.loads((path / "evaluation.json").read_text())
-    record = {r["metric"]: r for r in content}["ndb"]
+    records = {r["metric"]: r for r in content}
+    assert records["in_tune"]["floor"] > 0.5  # of tones of 4 ms
+    record = records["ndb"]
     assert (record["count"], record["n_real"], record["cells"]) == (24, 72, 7)
     assert record["floor"] is not None and record["weights"] == "moving average"
 

@@ -54,7 +54,7 @@ def test_a_clip_of_a_sentence(launcher, runs, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_training_shows(launcher, clip_folder, tmp_path):
+def test_what_a_training_shows(launcher, events, clip_folder, tmp_path):
     ended = launcher.run(
         "--model=text2video",
         f"--dataset={clip_folder}",
@@ -73,6 +73,11 @@ def test_what_a_training_shows(launcher, clip_folder, tmp_path):
         # Two clips a row: frame, foreground, mask, background and gist of each.
         assert streams.size[0] == 10 * (SIDE + GAP) - GAP
     assert frames_of(samples / "step_000000003.gif").shape[1] == 4 * (SIDE + GAP) - GAP
+    shown = events(tmp_path)
+    for name in ("gist", "mask", "foreground", "background"):
+        assert list(shown[f"samples/{name}"]) == [3]
+    ((told,),) = shown["sentences"].values()
+    assert told.tensor.string_val[0].decode().splitlines()[0] == f"1. {lines[0]}"
 
 
 def test_from_one_sentence_to_another(launcher, runs, tmp_path):

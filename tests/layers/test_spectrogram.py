@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import yin
 from tests.conformance.test_xla import graph_complaints, hlo_complaints
 from tfgen.layers import spectrogram
 from tfgen.layers.spectrogram import Representation, mel_inverse, mel_matrix, published
+from tfgen.metrics import fundamental
 
 RATE = 16000
 SMALL = {"fft": 512, "hop": 128, "samples": 8192}
@@ -166,13 +166,13 @@ def test_linear_round_trip_of_four_seconds(high):
 @pytest.mark.parametrize("high", [False, True])
 def test_mel_keeps_pitch_and_loudness(mode, high):
     ours = published("if_mel", high, mode)
-    hertz = np.array([yin.midi_hertz(pitch) for pitch in (36, 48, 60, 72, 84)])
+    hertz = np.array([fundamental.midi_hertz(pitch) for pitch in (36, 48, 60, 72, 84)])
     sound = np.concatenate([note(f, ours.samples) for f in hertz])
     again = ours.inverse(ours.forward(sound)).numpy()
     inside = slice(8000, 24000)
-    found = [yin.f0(x[inside], RATE) for x in again]
+    found = [fundamental.f0(x[inside], RATE) for x in again]
     # YIN itself is within 0.5 cents of these on the originals.
-    assert np.abs(yin.cents(found, hertz)).max() < 5
+    assert np.abs(fundamental.cents(found, hertz)).max() < 5
     # Phases that no longer fit make it quieter: 0.73 to 0.94 seen.
     loudness = np.sqrt(np.mean(again**2, axis=1) / np.mean(sound**2, axis=1))
     assert loudness.min() > 0.6 and loudness.max() < 1.1
@@ -300,11 +300,11 @@ def test_linear_round_trip_of_real_notes(played, high):
 def test_mel_keeps_the_pitch_of_real_notes(played, mode, high):
     ours, inside, off = published("if_mel", high, mode), slice(8000, 24000), []
     for pitch, sound in played:
-        hertz = yin.midi_hertz(pitch)
+        hertz = fundamental.midi_hertz(pitch)
         again = ours.inverse(ours.forward(sound)).numpy()
         near = {"low": 0.8 * hertz, "high": 1.25 * hertz, "threshold": 0.3}
-        pair = [yin.f0(x[0, inside], RATE, **near) for x in (sound, again)]
-        off.append(abs(yin.cents(pair[1], pair[0])))
+        pair = [fundamental.f0(x[0, inside], RATE, **near) for x in (sound, again)]
+        off.append(abs(fundamental.cents(pair[1], pair[0])))
     # Of 160 notes one is 6 cents off: the lower of two strings of a piano.
     assert np.mean(np.array(off) < 5) >= 0.97
     assert max(off) < 10

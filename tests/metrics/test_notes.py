@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfgen.metrics import notes
+from tfgen.metrics import fundamental, notes
 from tfgen.metrics.notes import NoteSet
 
 PITCHES = 4
@@ -17,7 +17,8 @@ def made(rows, seed, accuracy=1.0, shift=0.0):
     logits = 20.0 * np.eye(PITCHES)[heard]
     features = np.eye(PITCHES)[heard] + random.normal(0, 0.1, [rows, PITCHES]) + shift
     spectra = 3 * random.normal(size=[rows, 30]) + 2 * shift
-    return NoteSet(pitch, features, logits, spectra)
+    cents = random.uniform(-40, 40, rows) + 100 * (heard != pitch)
+    return NoteSet(pitch, features, logits, spectra, cents)
 
 
 def test_entropy():
@@ -48,6 +49,24 @@ def test_quality_of_good_and_bad_notes():
         assert number["floor"] == good[name]["floor"], name
         assert number["n_fake"] == 400
     assert bad["pitch_accuracy"]["floor"] == 1.0
+    for name in ("value", "error"):
+        assert bad["in_tune"][name] == pytest.approx(bad["pitch_accuracy"][name])
+    assert bad["in_tune"]["floor"] == 1.0
+
+
+def test_notes_in_tune():
+    value, error = notes.in_tune([0.0, -50.0, 51.0, np.nan])
+    assert value == 0.5
+    assert error == pytest.approx(np.sqrt(1 / 3 / 4))
+
+
+def test_how_far_from_the_pitch():
+    time = np.arange(8000) / 16000
+    hertz = [440.0, 440 * 2 ** (30 / 1200), 220.0]
+    audio = np.stack([np.sin(2 * np.pi * f * time) for f in hertz] + [0 * time])
+    off = fundamental.cents_off(audio, 16000, [69, 69, 69, 69])
+    np.testing.assert_allclose(off[:3], [0, 30, -1200], atol=1)
+    assert np.isnan(off[3])
 
 
 def test_the_order_of_rows_does_not_count():

@@ -150,8 +150,19 @@ def test_clipped_critic_on_parallel_lines():
         assert found >= 0.95 * bound * theta, (theta, found)
 
 
+def test_tiny_gradients_of_a_clipped_critic_count_in_full():
+    """g / (sqrt(v) + 1e-8): with 1e-8 under the root the step is a hundredth."""
+    optimizer = models.build("wgan", "tiny", spec=stream(8).spec).critic_optimizer
+    weight = keras.Variable([0.0])
+    optimizer = type(optimizer).from_config(optimizer.get_config())
+    optimizer.apply([tf.constant([1e-5])], [weight])
+    wanted = -1e-3 * 1e-5 / (np.sqrt(0.01 * 1e-10) + 1e-8)
+    np.testing.assert_allclose(weight.numpy(), wanted, rtol=0.02)
+
+
 @pytest.mark.slow
-def test_penalised_critic_on_two_gaussians(weight=10.0, wanted=2.2103):
+@pytest.mark.parametrize(("weight", "wanted"), [(10.0, 2.2103), (100.0, 2.0210)])
+def test_penalised_critic_on_two_gaussians(weight, wanted):
     # N(0, 1) and N(2, 1): W1 = 2, and the penalised optimum reports
     # 2 + (1 / (2 lambda)) integral of F^2 / r dx with F = Phi(x) - Phi(x - 2) and r
     # the density between pairs.

@@ -74,15 +74,23 @@ class ClipGrid(AtSteps):
             noise.
         animation: Called with (step, GIF as bytes, width, height), besides.
         picture: Called with (step, picture, tag), of a clip's streams.
+        text: Called with (0, sentences), by a run that starts.
     """
 
     def __init__(
-        self, folder, every=500, num=16, given=None, animation=None, picture=None
+        self,
+        folder,
+        every=500,
+        num=16,
+        given=None,
+        animation=None,
+        picture=None,
+        text=None,
     ):
         super().__init__()
         self.folder = pathlib.Path(folder) / "samples"
         self.every, self.num, self.given = every, num, given
-        self.animation, self.picture = animation, picture
+        self.animation, self.picture, self.text = animation, picture, text
 
     def begin(self, step):
         """Make the folder."""
@@ -90,6 +98,8 @@ class ClipGrid(AtSteps):
         if hasattr(self.model, "told"):
             told = self.model.told(self.num)
             (self.folder / "sentences.txt").write_text("\n".join(told) + "\n")
+            if self.text and step == 0:
+                self.text(step, told)
         self._draw = tf.function(self._made, autograph=False)
 
     def _made(self):
@@ -134,5 +144,5 @@ class ClipGrid(AtSteps):
         write_png(self.folder / f"step_{step:09d}_streams.png", picture)
         if self.picture:
             side = math.ceil(math.sqrt(len(clips)))
-            for name in STREAMS:
+            for name in parts.keys() - {"clip"}:
                 self.picture(step, grid(parts[name], side), f"samples/{name}")

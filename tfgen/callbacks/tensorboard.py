@@ -83,6 +83,12 @@ class TensorBoard(AtSteps):
         with self.writer.as_default(step=step):
             tf.summary.audio(tag, audio[..., None], sample_rate, max_outputs=len(audio))
 
+    def text(self, step, lines, tag="sentences"):
+        """Write lines of a step, numbered as clips are in a grid."""
+        with self.writer.as_default(step=step):
+            numbered = [f"{number}. {line}" for number, line in enumerate(lines, 1)]
+            tf.summary.text(tag, "\n".join(numbered))
+
     def flush(self):
         """Bring what was written to disk."""
         self.writer.flush()

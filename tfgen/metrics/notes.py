@@ -5,7 +5,7 @@ generator's own: accuracy against the pitch that was asked for, entropy of its a
 Frechet distance of its features, classifier score of its logits. Of log-magnitude
 spectrograms: the number of statistically different bins (NDB). These are the measures
 of Engel et al. 2019; a distance here is not comparable with theirs, whose classifier
-was another.
+was another. Of the sound itself: whether its fundamental frequency is the asked one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from tfgen.metrics.moments import Estimate, as_features
 
 CELLS = 50  # of k-means, as published
 PLACES = 1000  # points of a spectrogram that are looked at, at most: `bins` takes all
-METRICS = ("pitch_accuracy", "pitch_entropy", "frechet", "classifier_score", "ndb")
+NEAR = 50.0  # hundredths of a semitone: the nearest key is the asked one
+METRICS = (
+    "pitch_accuracy",
+    "pitch_entropy",
+    "frechet",
+    "classifier_score",
+    "ndb",
+    "in_tune",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,19 +43,22 @@ class NoteSet:
       features: `[n, d]` of the classifier.
       logits: `[n, pitches]` of the classifier.
       spectra: `[n, places]` log magnitudes.
+      cents: `[n]` how far the fundamental lies from the pitch, see
+        `fundamental.cents_off`.
     """
 
     pitch: np.ndarray
     features: np.ndarray
     logits: np.ndarray
     spectra: np.ndarray
+    cents: np.ndarray
 
     def __len__(self):
         return len(self.pitch)
 
     def rows(self, index) -> NoteSet:
         """The rows that `index` (a slice or integers) selects."""
-        parts = (self.pitch, self.features, self.logits, self.spectra)
+        parts = (getattr(self, field.name) for field in dataclasses.fields(self))
         return NoteSet(*(part[index] for part in parts))
 
 
@@ -64,6 +75,12 @@ def pitch_entropy(logits) -> Estimate:
     entropy = -np.sum(p * np.where(p > 0, log_p, 0.0), axis=1)
     error = entropy.std(ddof=1) / np.sqrt(len(entropy))
     return Estimate(float(entropy.mean()), float(error))
+
+
+def in_tune(cents) -> Estimate:
+    """Share of `[n]` notes within `NEAR` cents, and its standard error; NaN is not."""
+    right = np.abs(np.nan_to_num(cents, nan=np.inf)) <= NEAR
+    return Estimate(float(right.mean()), float(right.std(ddof=1) / np.sqrt(len(right))))
 
 
 def places_of(size: int, seed: int = 0) -> np.ndarray:
@@ -83,10 +100,11 @@ def note_quality(train, test, fake, metrics=METRICS, seed: int = 0) -> dict[str,
       seed: of the order of rows and of k-means.
 
     Returns:
-      {number: {"value", "error", "floor", "n_real", "n_fake"}}. "pitch_accuracy" in
-      shares; "pitch_entropy" in nats; "frechet_distance" of features to `test`;
-      "classifier_score" in [1, pitches]; "ndb" in cells of at most 50 fitted to
-      `train`, at a significance of 5 %, and "ndb_divergence" of the histograms in nats.
+      {number: {"value", "error", "floor", "n_real", "n_fake"}}. "pitch_accuracy" and
+      "in_tune" in shares; "pitch_entropy" in nats; "frechet_distance" of features to
+      `test`; "classifier_score" in [1, pitches]; "ndb" in cells of at most 50 fitted
+      to `train`, at a significance of 5 %, and "ndb_divergence" of the histograms in
+      nats.
       The floor is the same of `test` in the place of the fakes; of the Frechet
       distance, of as many training notes.
     """
@@ -111,6 +129,8 @@ def note_quality(train, test, fake, metrics=METRICS, seed: int = 0) -> dict[str,
             *of_all(lambda x: label_agreement(x.logits, x.pitch).accuracy),
             0,
         )
+    if "in_tune" in metrics:
+        add("in_tune", *of_all(lambda x: in_tune(x.cents)), 0)
     if "pitch_entropy" in metrics:
         add("pitch_entropy", *of_all(lambda x: pitch_entropy(x.logits)), 0)
     if "classifier_score" in metrics:

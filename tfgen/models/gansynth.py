@@ -63,7 +63,8 @@ class FlatConfig(Config):
     latent_size: int = option(256, "length of z", at_least=1)
     penalty_weight: float = option(10.0, "of the gradient penalty", at_least=0)
     drift_weight: float = option(0.001, "of the squared real scores", at_least=0)
-    pitch_weight: float = option(10.0, "of the pitch's cross-entropy", at_least=0)
+    pitch_weight: float = option(10.0, "of real notes' cross-entropy", at_least=0)
+    generator_pitch_weight: float = option(10.0, "of fakes' one", at_least=0)
     learning_rate: float = option(8e-4, "Adam, both networks", above=0)
     average_decay: float = option(
         0.999, "of the generator's moving average a step", at_least=0, at_most=1
@@ -157,7 +158,7 @@ class Scale:
         score, logits = self.judge(self.make(z, y, progress), progress)
         pitch, right = _cross_entropy(logits, y)
         loss = adversarial.wasserstein_generator_loss(score)
-        return loss + self.model.config.pitch_weight * pitch, {
+        return loss + self.model.config.generator_pitch_weight * pitch, {
             "generator_loss": loss,
             "fake_pitch_cross_entropy": pitch,
             "fake_pitch_accuracy": right,

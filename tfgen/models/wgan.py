@@ -125,9 +125,9 @@ class WGAN(GenerativeModel):
         """RMSProp for both: momentum destabilises a clipped critic (section 3)."""
 
         def rmsprop():
-            # rho and epsilon are those of the released code's framework.
+            # Of the released code: g / (sqrt(v) + 1e-8). Keras has it under the root.
             return keras.optimizers.RMSprop(
-                self.config.learning_rate, rho=0.99, epsilon=1e-8
+                self.config.learning_rate, rho=0.99, epsilon=1e-16
             )
 
         return {"critic_optimizer": rmsprop(), "generator_optimizer": rmsprop()}

@@ -1,4 +1,4 @@
-"""Fundamental frequency by YIN (de Cheveigne and Kawahara 2002), with scipy alone."""
+"""The fundamental frequency of notes by YIN (de Cheveigne and Kawahara 2002)."""
 
 import numpy as np
 from scipy import signal
@@ -11,6 +11,8 @@ def f0(audio, sample_rate, low=25.0, high=2500.0, threshold=0.15):
     cumulative mean, the first dip below the threshold, a parabola through it.
     """
     audio = np.asarray(audio, "float64")
+    if not np.any(audio):
+        return np.nan
     longest = min(int(sample_rate / low), len(audio) // 2)
     shortest = max(2, int(sample_rate / high))
     window = len(audio) - longest
@@ -41,3 +43,21 @@ def cents(hertz, other):
 def midi_hertz(pitch):
     """Hz of a MIDI number."""
     return 440.0 * 2.0 ** ((np.asarray(pitch) - 69) / 12)
+
+
+def cents_off(audio, sample_rate, midi):
+    """How far notes lie from their pitches, `[n]` hundredths of a semitone.
+
+    Between an eighth and a half of their length: after the attack, before the release.
+
+    Args:
+        audio: `[n, samples]`.
+        sample_rate: In Hz.
+        midi: `[n]` numbers of keys.
+
+    Returns:
+        float64, NaN where nothing is periodic.
+    """
+    held = slice(audio.shape[1] // 8, audio.shape[1] // 2)
+    found = np.array([f0(note[held], sample_rate) for note in audio])
+    return cents(found, midi_hertz(np.asarray(midi)))
