@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -187,3 +188,23 @@ def test_samples_depend_on_seed_and_row_alone(name):
     np.testing.assert_allclose(rest, eight[3:], atol=atol)
     # Small: an untrained network of small kernels, its norms not of this batch.
     assert np.abs(model.sample(8, seed=4) - eight).max() > 1e-5
+
+
+def is_averaged(name):
+    config = models.configure(name, "tiny")
+    averages = (getattr(config, f"average_{way}", 0) for way in ("decay", "images"))
+    return any(averages) and hasattr(models.find(name), "sample")
+
+
+@pytest.mark.parametrize(
+    "name", parameters(filter(is_averaged, harness.names()), QUICK)
+)
+def test_samples_are_of_the_moving_average(name):
+    model = harness.build(name)
+    of_start = np.asarray(model.sample(2, seed=1))
+    for variable in model.generator.variables:
+        variable.assign(variable + keras.ops.cast(1, variable.dtype))
+    np.testing.assert_array_equal(model.sample(2, seed=1), of_start)
+    for variable in model.generator_ema.trainable_variables:
+        variable.assign(variable + 0.1)
+    assert np.abs(model.sample(2, seed=1) - of_start).max() > 1e-4

@@ -199,6 +199,13 @@ def test_other_features_pass_through():
             image_spec("m", 2, 2, 1, label=Feature((), "int64", classes=("a", "b"))),
             "'m' knows 2 classes of 'label', data 'pixels' has 3",
         ),
+        (
+            pixels(2, 2, 1).with_feature(
+                "label", shape=(), dtype="int64", classes=("b", "a")
+            ),
+            image_spec("m", 2, 2, 1, label=Feature((), "int64", classes=("a", "b"))),
+            "'m' knows 'label' as .*a.*b.*, data 'pixels' as .*b.*a",
+        ),
     ],
 )
 def test_what_cannot_be_adapted(source, target, message):

@@ -7,6 +7,7 @@ from PIL import Image
 import tfgen
 from launch import latents
 from tests.launch.made_runs import make_run
+from tfgen.core import checkpoint
 from tfgen.core.spec import to_uint8
 
 SIDE, GAP = 12, 2
@@ -108,13 +109,20 @@ def test_reconstructions_of_several_saves(runs, launcher, tmp_path):
     path, model = runs["vae"]
     out = tmp_path / "strip.png"
     flags = [f"--workdir={path}", "--mode=reconstruct", "--num=3", f"--out={out}"]
-    ended = sample(launcher, *flags, "--at=0,0")
+    later = tfgen.load(path)
+    later.step.assign(5)
+    later.decoder.set_weights([w + 0.3 for w in later.decoder.get_weights()])
+    checkpoint.save(later, path / "checkpoints")
+    ended = sample(launcher, *flags, "--at=0,5")
+    checkpoint.path_of(path / "checkpoints", 5).unlink()  # others look at this run
     assert ended.code == 0, ended.stderr
     found = tiles(out, 3)
     assert found.shape[0] == 3
-    np.testing.assert_array_equal(found[1], found[2])
-    made = as_bytes(model, model.reconstruct(found[0][..., None] / np.float32(255)))
-    assert np.abs(found[1].astype(int) - made).max() <= 1
+    originals = found[0][..., None] / np.float32(255)
+    for row, each in zip(found[1:], (model, later), strict=True):
+        made = as_bytes(each, each.reconstruct(originals))
+        assert np.abs(row.astype(int) - made).max() <= 1
+    assert np.abs(found[1].astype(int) - found[2]).max() > 10
     ended = sample(launcher, *flags, "--at=7")
     assert ended.code == 2
     assert "7" in ended.errors[0]

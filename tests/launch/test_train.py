@@ -12,10 +12,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import tfgen
 from launch import common_flags
 from tests.conformance import harness
 from tfgen.core.config import Config, option
 from tfgen.core.model import GenerativeModel
+from tfgen.core.spec import to_uint8
+from tfgen.metrics import quality
+from tfgen.metrics.extractors import extractor
 
 MODEL = ["--model=wgan_gp", "--preset=tiny", "--batch=16"]
 
@@ -78,6 +82,8 @@ def journey(_launcher, tmp_path_factory):
         "--sample_every=20",
         "--validation_fraction=0.1",
         "--eval_every=20",
+        "--metrics=frechet",
+        "--extractor=pca:8",
         "--histogram_every=20",
         "--hparam=latent_size=6",
         f"--workdir={workdir}",
@@ -114,6 +120,26 @@ def test_json_line(journey):
         "30/40",
         "40/40",
     ]
+
+
+def test_quality_over_training(journey):
+    """2,000 samples of seed 0 against held-out images, by the weights of that step."""
+    _, workdir = journey
+    found = {
+        int(row["step"]): float(row["frechet_distance"])
+        for row in _table(workdir)
+        if row["frechet_distance"]
+    }
+    assert list(found) == [20, 40]
+    data = tfgen.data.load("mnist_5k", batch=16, seed=0, validation_fraction=0.1)
+    images = [np.asarray(x.arrays["image"]) for x in (data.train, data.validation)]
+    for step, value in found.items():
+        model = tfgen.load(workdir, step)
+        made = to_uint8(model.sample(2000, seed=0), model.spec.image).numpy()
+        wanted = quality.sample_quality(
+            *images, made, extractor("pca:8", images[0]), ["frechet"]
+        )["frechet_distance"]
+        np.testing.assert_allclose(value, wanted["value"], rtol=1e-3)
 
 
 def test_files(journey):

@@ -199,7 +199,7 @@ def test_modulated_convolution_is_a_kernel_a_row(kernel, up, demodulate):
     layer([x, w])
     layer.affine.bias.assign(normal(4, seed=2))
     found = layer([x, w])
-    assert found.shape == (3, 12, 12, 5) if up else (3, 6, 6, 5)
+    assert found.shape == ((3, 12, 12, 5) if up else (3, 6, 6, 5))
     np.testing.assert_allclose(found, row_by_row(layer, x, w), rtol=1e-5, atol=1e-5)
 
 

@@ -201,9 +201,44 @@ def test_views_are_cut_and_mirrored(model):
     assert model.pool_a.images.shape == (50, 8, 8, 1)
 
 
-@pytest.mark.slow
-def test_views_are_trained_on(model):
-    model.fit(synthetic.pair(12), steps_per_epoch=1, verbose=0)
+def test_views_are_trained_on():
+    """The losses see squares of 8 pixels of images of 12."""
+    data = synthetic.pair(12)
+    hparams = {"crop": 8, "image_size": 12}
+    model = models.build(
+        "cyclegan", "tiny", spec=data.spec, hparams=hparams, run_eagerly=True, xla="off"
+    )
+    whole, cut, seen = [], [], []
+    view, loss = model.view, model.generators_loss
+
+    def recorded_view(images, domain):
+        whole.append(images)
+        cut.append(view(images, domain))
+        return cut[-1]
+
+    def recorded_loss(a, b):
+        seen.extend([a, b])
+        return loss(a, b)
+
+    model.view, model.generators_loss = recorded_view, recorded_loss
+    model.fit(data, steps_per_epoch=1, verbose=0)
+    assert [x.shape[1:3] for x in whole] == [(12, 12)] * 2
+    for square, other in zip(cut, seen, strict=True):
+        assert square.shape[1:3] == (8, 8)
+        np.testing.assert_array_equal(square, other)
+    # Each row's own place: where all had one, one place would fit them all.
+    images, squares = whole[0].numpy(), cut[0].numpy()
+    places = [
+        {
+            (y, x, step)
+            for y in range(5)
+            for x in range(5)
+            for step in (1, -1)
+            if (image[y : y + 8, x : x + 8][:, ::step] == square).all()
+        }
+        for image, square in zip(images, squares, strict=True)
+    ]
+    assert all(places) and not set.intersection(*places)
 
 
 def test_perfect_translators_have_no_cycle_loss(model, monkeypatch):

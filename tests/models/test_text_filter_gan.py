@@ -205,11 +205,30 @@ def test_sentences_in_words_numbers_and_between(model):
     np.testing.assert_allclose(
         model.generate_text(tf.constant([told.upper() + "!"]), 3), one, atol=1e-6
     )
-    np.testing.assert_allclose(model.sample(1, seed=3, first=5)[0].shape, one[0].shape)
+    count = len(model.sentences)
+    turn = model.sentences[[count - 1, 0, 1]]
+    np.testing.assert_array_equal(model.in_turn(3, count - 1), turn)
+    np.testing.assert_array_equal(
+        model.sample(3, seed=3, first=count - 1), model.generate(turn, 3, count - 1)
+    )
+    assert (
+        model.told(count + 1)[5] == told
+        and model.told(count + 1)[-1] == model.told(1)[0]
+    )
     np.testing.assert_allclose(model.morph(own, own, seed=3), one, atol=1e-6)
-    other = model.sentences[6:7]
-    between = model.morph(own, other, seed=3)
-    assert np.abs(between - one)[:, 1:].max() > 1e-6
+
+
+def test_a_morph_turns_from_one_sentence_into_the_other(model, monkeypatch):
+    own, other = model.sentences[5:6], model.sentences[6:7]
+    monkeypatch.setattr(model, "_decode", lambda vectors, seed, first: vectors)
+    ends = zip(model.read(own), model.read(other), strict=True)
+    for vectors, (one, two) in zip(model.morph(own, other), ends, strict=True):
+        assert np.abs(one - two).max() > 1e-6
+        np.testing.assert_allclose(vectors[:, 0], one[:, 0], atol=1e-6)
+        np.testing.assert_allclose(vectors[:, -1], two[:, -1], atol=1e-6)
+        at = 1 / (vectors.shape[1] - 1)
+        wanted = (1 - at) * one[:, 1] + at * two[:, 1]
+        np.testing.assert_allclose(vectors[:, 1], wanted, atol=1e-6)
 
 
 def test_data_that_do_not_fit():

@@ -1,0 +1,40 @@
+"""Which save of a run is loaded."""
+
+import json
+
+import pytest
+
+import tfgen
+from tests.launch.made_runs import make_run
+from tests.synthetic import stream
+from tfgen.core import checkpoint
+from tfgen.core.errors import BadInput
+from tfgen.workdir import Workdir
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose weights of step n are all n, for n = 10, 20, 30."""
+    path, model = make_run(tmp_path_factory.mktemp("run"), "vae", stream(8), "digits")
+    for step in (10, 20, 30):
+        model.step.assign(step)
+        for network in model.networks.values():
+            network.set_weights([0 * w + step for w in network.get_weights()])
+        checkpoint.save(model, Workdir(path).checkpoints)
+    best = {"step": 20, "metric": "elbo", "value": -1.0}
+    Workdir(path).best_path.write_text(json.dumps(best))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("which", "step"), [("latest", 30), ("best", 20), (10, 10), ("20", 20)]
+)
+def test_the_save_that_is_asked_for(run, which, step):
+    model = tfgen.load(run, which)
+    assert model.steps_done == step
+    assert model.encoder.get_weights()[0].min() == step
+
+
+def test_a_save_that_there_is_not(run):
+    with pytest.raises(BadInput, match="no checkpoint '7'; valid: latest, best, "):
+        tfgen.load(run, 7)
