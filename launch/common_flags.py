@@ -53,6 +53,8 @@ def run(main, argv=None):
     # Our error lines must not drown in TensorFlow's own.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Samples are drawn beside a training that has the same GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     # An installed command looks for --model=package.module:Class here, as python -m.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

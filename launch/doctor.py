@@ -138,8 +138,7 @@ def devices():
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if not gpus and has_nvidia_gpu() and not hidden:
+    if not gpus and has_unseen_gpu():
         raise Problem(
             "this machine has an NVIDIA GPU that TensorFlow does not see: "
             "pip install 'tensorflow[and-cuda]==2.21.*' (and not tensorflow-cpu)"
@@ -149,11 +148,14 @@ def devices():
     return ", ".join([*names, f"{os.cpu_count()} CPU threads"])
 
 
-def has_nvidia_gpu():
-    """Return whether the machine has an NVIDIA GPU with its driver."""
-    return pathlib.Path("/proc/driver/nvidia/gpus").is_dir() or bool(
-        shutil.which("nvidia-smi")
-    )
+def has_unseen_gpu():
+    """Return whether there is an NVIDIA GPU with its driver, not hidden on purpose.
+
+    Ask where TensorFlow sees none.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    driver = pathlib.Path("/proc/driver/nvidia/gpus").is_dir()
+    return not hidden and (driver or bool(shutil.which("nvidia-smi")))
 
 
 def xla():

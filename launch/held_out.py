@@ -1,9 +1,30 @@
 """The data of a finished run: its loading flags, and the rows it did not train on."""
 
+import json
+
 import numpy as np
 
 from tfgen.core.errors import BadInput
 from tfgen.metrics.passes import in_parts
+
+
+def check_same(data, run):
+    """Refuse data that are not those that a run began with.
+
+    Args:
+        data: What its flags load now.
+        run: Content of its config.json, {} for one that begins.
+
+    Raises:
+        BadInput: They differ, as by files that came into a folder.
+    """
+    spec = json.loads(json.dumps(data.spec.to_json()))  # lists for tuples, as stored
+    stored = run.get("data_spec", spec)
+    if changed := [name for name in spec if spec[name] != stored.get(name)]:
+        raise BadInput(
+            f"{run['dataset']} has other {' and '.join(changed)} than when this run "
+            "began, so other rows would be held out; train in another --workdir"
+        )
 
 
 def load(run, data_dir=None, name=None):
@@ -26,9 +47,13 @@ def load(run, data_dir=None, name=None):
         "on_corrupt": run.get("on_corrupt", "stop"),
     }
     if run.get("target_dataset") and not name:
-        return data.load_pair(run["dataset"], run["target_dataset"], **how)
-    frames = run["config"].get("frames") or None
-    return data.load(name or run["dataset"], frames=frames, **how)
+        loaded = data.load_pair(run["dataset"], run["target_dataset"], **how)
+    else:
+        frames = run["config"].get("frames") or None
+        loaded = data.load(name or run["dataset"], frames=frames, **how)
+    if not name:
+        check_same(loaded, run)
+    return loaded
 
 
 def split(data):

@@ -69,6 +69,10 @@ READ_BY = {  # flag -> the modes that read it
     "exemplars": ("arithmetic",),
     "beside": ("latents",),
     "at": ("reconstruct",),
+    "path": ("interpolate",),
+    "crossover": ("mix",),
+    "projection_steps": ("project",),
+    "extractor": ("project",),
     "input": ("reconstruct", "latents", "complete", "future", "translate", "project"),
 }
 MOST = 10_000  # images in a picture
@@ -135,7 +139,7 @@ def main():
     if FLAGS.text and not FLAGS["mode"].present:
         FLAGS["mode"].value = "text"
     for name, modes in READ_BY.items():
-        if FLAGS[name].value and FLAGS.mode not in modes:
+        if FLAGS[name].present and FLAGS.mode not in modes:
             raise BadInput(f"--{name} is read by --mode={', '.join(modes)} only")
     in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
     if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:

@@ -81,6 +81,8 @@ def _notes(source, z, pitch, columns, out):
     audio = in_parts(lambda *part: _sound(source, *part), z, pitch, rows=ROWS)
     rate, folder = source.spec.audio.sample_rate, out.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("pitch_???_???.wav"):
+        earlier.unlink()
     for number, (note, midi_number) in enumerate(zip(audio, pitch, strict=True)):
         name = f"pitch_{midi_number:03d}_{number:03d}.wav"
         write_wav(folder / name, note, rate)

@@ -6,7 +6,6 @@ The last line on stdout is one JSON object; everything else goes to stderr. A ru
 that was killed goes on from its last save when the same command is given again.
 """
 
-import json
 import math
 import signal
 import sys
@@ -19,7 +18,7 @@ from tfgen.core.strategy import STRATEGIES
 from tfgen.models import configure
 from tfgen.workdir import Workdir, write_json
 
-from . import adaptation, common_flags, held_out, local_workers, sample_clips
+from . import adaptation, common_flags, doctor, held_out, local_workers, sample_clips
 
 FLAGS = flags.FLAGS
 
@@ -68,12 +67,18 @@ PICTURES = 8  # images of each domain in a picture of translations
 # What a run is: these cannot change when it is resumed.
 IDENTITY = ["model", "dataset", "batch", "seed", "xla", "precision"]
 IDENTITY += ["validation_fraction", "target_dataset", "on_corrupt", "image_size"]
+# What a resumed run takes from the last time where nothing else is given.
+REMEMBERED = ["steps", "steps_per_execution", "save_every", "keep", "log_every"]
+REMEMBERED += ["sample_every", "eval_every", "metrics", "extractor", "histogram_every"]
+REMEMBERED += ["on_nan", "on_alarm"]
+# Numbers of --metrics that a best save is chosen by where the model has no better
+# one; smaller is better.
+DISTANCES = {"frechet": "frechet_distance", "kernel": "kernel_distance"}
 
 
 def main():
     """Train as the flags say; returns the JSON line's dict and the exit code."""
     profile = _profile()
-    _check_intervals()
     if FLAGS.local_workers:
         if FLAGS.strategy not in ("auto", "multi_worker"):
             raise BadInput("--local_workers goes with --strategy=multi_worker")
@@ -84,6 +89,7 @@ def main():
         raise BadInput("--workdir is needed: the folder this run is kept in")
     workdir = Workdir(FLAGS.workdir) if FLAGS.workdir else None
     config = _identity(workdir and workdir.config)
+    _check_intervals()
     if FLAGS.eval_every and not FLAGS.validation_fraction:
         raise BadInput("--eval_every needs --validation_fraction above 0")
     if FLAGS.dry_run:
@@ -146,6 +152,9 @@ def _identity(stored):
                 f"{kept}"
             )
         FLAGS[name].value = kept
+    for name in REMEMBERED:
+        if not FLAGS[name].present:
+            FLAGS[name].value = stored.get("flags", {}).get(name, FLAGS[name].value)
     if FLAGS.data_dir is None:
         FLAGS.data_dir = stored["data_dir"]
     hparams = common_flags.parse_hparams(FLAGS.hparam)
@@ -234,18 +243,6 @@ def _build(config, data, strategy, **arguments):
         ) from error
 
 
-def _check_same(spec, stored):
-    """Refuse to go on with data that are not those of the run."""
-    spec = json.loads(json.dumps(spec))  # lists for tuples, as it was stored
-    if stored is None or spec == stored:
-        return
-    changed = [name for name in spec if spec[name] != stored.get(name)]
-    raise BadInput(
-        f"{FLAGS.dataset} has other {' and '.join(changed)} than when "
-        f"{FLAGS.workdir} began; give another --workdir"
-    )
-
-
 def _check_evaluations(model):
     """Refuse what could not be measured when its time comes."""
     if FLAGS.on_alarm == "stop" and not _is_watched(model):
@@ -283,6 +280,7 @@ def _dry_run(config):
     print(*config.describe(), sep="\n", file=sys.stderr)
     data = _load_data(config)
     model = _build(config, data, None)
+    _check_evaluations(model)
     rows = FLAGS.batch * model.updates_per_step
     state = sum(v.value.numpy().nbytes for v in model.state().values())
     pixels = sum(
@@ -313,7 +311,8 @@ def _train(workdir, config, strategy, profile):
     data = _load_data(config)
     if FLAGS.eval_every and data.validation is None:
         raise BadInput(f"--eval_every: {FLAGS.dataset} leaves no validation rows")
-    _check_same(data.spec.to_json(), (workdir.config or {}).get("data_spec"))
+    stored = workdir.config or {}
+    held_out.check_same(data, stored)
     model = _build(
         config,
         data,
@@ -327,32 +326,47 @@ def _train(workdir, config, strategy, profile):
 
     chief = checkpoint.is_chief(model.distribute_strategy)
     say = _say if chief else lambda message: None
+    place = _place(model)
     say(f"{FLAGS.model} on {data.spec.name}: {model.feed_from(data.spec)}")
+    say(f"trained on {place['replicas']} {place['device']}, XLA {place['xla']}")
+    if place["device"] == "CPU" and doctor.has_unseen_gpu():
+        say("there is an NVIDIA GPU that TensorFlow does not see: see launch.doctor")
     for remark in data.remarks:
         say(remark)
     for number, what in enumerate(data.skipped, start=1):
         say(f"skipped {number} of {len(data.skipped)} broken files: {what}")
     resumed_from = _restore(model, workdir, say)
+    remembered = {name: FLAGS[name].value for name in REMEMBERED}
+    if FLAGS.stage != "all":  # the steps are the stage's
+        remembered["steps"] = stored.get("flags", remembered)["steps"]
     tests = _set_stage(model, data)
     if (FLAGS.steps - model.steps_done) % FLAGS.steps_per_execution > 0:
         raise BadInput(
             f"--steps_per_execution={FLAGS.steps_per_execution} does not lead from "
             f"step {model.steps_done}, where the run stands, to --steps={FLAGS.steps}"
         )
-    new = workdir.config is None
-    if chief and new:
-        workdir.write_config(
-            **{name: FLAGS[name].value for name in IDENTITY},
-            preset=FLAGS.preset,
-            data_dir=FLAGS.data_dir,
-            config=config.to_json(),
-            data_spec=data.spec.to_json(),
-        )
+
+    def write_config():
+        if chief and remembered != (workdir.config or {}).get("flags"):
+            workdir.write_config(
+                **{name: FLAGS[name].value for name in IDENTITY},
+                preset=FLAGS.preset,
+                data_dir=FLAGS.data_dir,
+                config=config.to_json(),
+                data_spec=data.spec.to_json(),
+                flags=remembered,
+            )
+
+    new = not stored
+    if new:
+        write_config()
     executed, logs, rate, ended_by = 0, {}, 0.0, None
     if model.steps_done < FLAGS.steps:
         before = model.steps_done
         try:
-            logs, rate, ended_by = _fit(model, data, workdir, profile, chief)
+            logs, rate, ended_by = _fit(
+                model, data, workdir, profile, chief, before=[write_config]
+            )
         except BaseException:
             if chief and new and not checkpoint.steps(workdir.checkpoints):
                 workdir.config_path.unlink()  # other flags may be tried here
@@ -369,6 +383,7 @@ def _train(workdir, config, strategy, profile):
         "executed": executed,
         "seconds": round(time.monotonic() - started, 3),
         "examples_per_second": round(rate, 1),
+        **place,
         **logs,
         **(_test(model, data) if tests else {}),
         "state_sha256": sha256,
@@ -381,8 +396,21 @@ def _train(workdir, config, strategy, profile):
     return result, 0
 
 
+def _place(model):
+    """Return the JSON line's words on where a step is run."""
+    import tensorflow as tf
+
+    devices = [device.device_type for device in tf.config.list_logical_devices()]
+    accelerators = [kind for kind in ("TPU", "GPU") if kind in devices]
+    return {
+        "device": (accelerators or ["CPU"])[0],
+        "replicas": model.distribute_strategy.num_replicas_in_sync,
+        "xla": model.xla,
+    }
+
+
 def _set_stage(model, data):
-    """Let --stage bound --steps; returns whether the target domain is tested."""
+    """Let --stage set or bound --steps; returns whether the target domain is tested."""
     stages = model.stages()
     measurable = adaptation.is_measurable(model, data.test)
     names = [*stages, *(["test"] if measurable else [])]
@@ -408,7 +436,13 @@ def _set_stage(model, data):
             f"{model.steps_done}: train the stages before it, or --stage=all"
         )
     if steps is not None:
-        FLAGS["steps"].value = min(FLAGS.steps, first + steps)
+        end = first + steps
+        FLAGS["steps"].value = min(FLAGS.steps, end) if FLAGS["steps"].present else end
+    elif FLAGS.steps <= first:
+        raise BadInput(
+            f"--stage={FLAGS.stage} starts at step {first} and has no end of its own: "
+            "give --steps"
+        )
     return False
 
 
@@ -439,14 +473,21 @@ def _restore(model, workdir, say):
                 f"{model.made_by}, whose {' and '.join(model.starts_from)} it keeps"
             )
         return None
+    if FLAGS.init_from:
+        say("--init_from is for a run that begins: this one goes on from its own save")
     say(f"resumed at step {step} of {FLAGS.steps}")
     return step
 
 
-def _fit(model, data, workdir, profile, chief):
-    """Run `fit`; returns the last logs, examples a second, the signal that ended it."""
-    from tfgen import callbacks
+def _fit(model, data, workdir, profile, chief, before):
+    """Run `fit`; returns the last logs, examples a second, the signal that ended it.
 
+    Each of `before` is called before each save.
+    """
+    from tfgen import callbacks
+    from tfgen.core import checkpoint
+
+    strategy = model.distribute_strategy
     saver = callbacks.Checkpoints(
         workdir.checkpoints, FLAGS.save_every, FLAGS.keep, agree_every=FLAGS.log_every
     )
@@ -455,11 +496,12 @@ def _fit(model, data, workdir, profile, chief):
         best = None
     if best:
         saver.keep_also.add(best["step"])
+    best = callbacks.Best(lambda found: _keep_best(workdir, saver, found, chief), best)
     guard = callbacks.NaNGuard(FLAGS.log_every, FLAGS.on_nan)
     progress = callbacks.Progress(
         FLAGS.steps, FLAGS.log_every, FLAGS.batch * model.updates_per_step
     )
-    saver.before = [guard.look]
+    saver.before = [guard.look, *before]
     each = [guard]
     health = callbacks.Health(FLAGS.on_alarm, workdir.metrics)
     watched = _is_watched(model)
@@ -479,16 +521,21 @@ def _fit(model, data, workdir, profile, chief):
             each += _samples(model, data, workdir, board)
     sinks = [table.add, board.scalars] if chief else []
     if FLAGS.metrics and chief:
-        each.append(
-            callbacks.SampleQuality(
-                data.train,
-                data.validation,
-                FLAGS.eval_every,
-                FLAGS.metrics,
-                FLAGS.extractor,
-                sinks=sinks,
-            )
+        quality = callbacks.SampleQuality(
+            data.train,
+            data.validation,
+            FLAGS.eval_every,
+            FLAGS.metrics,
+            FLAGS.extractor,
+            sinks=list(sinks),
         )
+        number = DISTANCES.get(FLAGS.metrics[0])
+        # Of several workers all would have to save.
+        if number and not model.monitor and not checkpoint.is_multi_worker(strategy):
+            quality.sinks.append(
+                lambda step, found: best(step, number, found[number], "min")
+            )
+        each.append(quality)
     # After all that writes: it saves the best.
     if FLAGS.eval_every and _validates(model):
         each.append(
@@ -496,8 +543,7 @@ def _fit(model, data, workdir, profile, chief):
                 data.validation,
                 FLAGS.eval_every,
                 sinks,
-                best=lambda best: _keep_best(workdir, saver, best, chief),
-                earlier=best,
+                best,
             )
         )
     model.fit(

@@ -185,5 +185,6 @@ def load(path, checkpoint="latest"):
     try:
         checkpoints.restore(model, file)
     except checkpoints.Damaged as error:
-        raise BadInput(str(error)) from None
+        steps = checkpoints.steps(workdir.checkpoints)
+        raise BadInput(f"{error}; there are the saves {steps}") from None
     return model

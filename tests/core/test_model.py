@@ -191,6 +191,21 @@ class Line(GenerativeModel):
         return self.track(loss=loss, **parts)
 
 
+class Synchronized(Line):
+    """Its batch statistics would be those of all replicas."""
+
+    @classmethod
+    def create(cls, config, spec):
+        layer = keras.layers.BatchNormalization(synchronized=True, name="norm")
+        return cls(config, spec, network=keras.Sequential([keras.Input([2]), layer]))
+
+
+def test_synchronized_norms_are_refused_of_replicas(two_replicas):
+    build(Synchronized)
+    with pytest.raises(ValueError, match="norm of network has synchronized=True"):
+        build(Synchronized, strategy=two_replicas)
+
+
 @pytest.mark.parametrize(
     ("count", "clip", "moved"),
     [
@@ -330,6 +345,12 @@ def test_validation_is_the_mean_over_all_batches(way, two_replicas):
     found = model.evaluate(held_out, verbose=0, return_dict=True)
     np.testing.assert_allclose(found["pixel"], wanted, atol=1e-6)
     assert set(history) == {"critic", "generator", "val_pixel"}
+
+
+def test_an_epoch_of_a_stream_reads_its_rows_once():
+    model = build(run_eagerly=True)
+    model.fit(stream(8, batch=16, rows=64), verbose=0)
+    assert model.steps_done == 64 // (16 * model.updates_per_step)
 
 
 def test_executions_need_not_divide_the_batches():

@@ -254,7 +254,9 @@ def test_unusable_archives(npz_of, case):
 
 
 def test_float_images_are_not_resized(npz_of):
-    refused(npz_of(x=np.zeros((1, 4, 4))), "uint8 images only", image_size=2)
+    name = npz_of(x=np.zeros((1, 4, 4)))
+    refused(name, "uint8 images only", image_size=2)
+    assert load(name, batch=1, image_size=4).spec.image.shape == (4, 4, 1)
 
 
 def test_damaged_archives(tmp_path):

@@ -79,7 +79,7 @@ def test_each_check_has_its_line(stub, monkeypatch, capsys, tmp_path):
     stub("mlxtend")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setenv("TF_CONFIG", "not json")
-    monkeypatch.setattr(doctor, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
 
     def full(*_, **__):

@@ -65,7 +65,9 @@ def test_stage_by_stage_is_the_same(launcher, domains, adapted, tmp_path):
     refused(run("adapt", code=2), 2, "--stage=adapt starts at step 4", "stands at 0")
     refused(run("adopt", code=2), 2, "'adopt'", "all, source, adapt, test")
     refused(run("test", code=2), 2, "nothing is trained")
-    first = run("source").json
+    first = launcher.run(
+        *ADDA, *domains, "--stage=source", f"--workdir={tmp_path / 'run'}"
+    ).json  # --steps is its own
     assert (first["steps"], first["executed"]) == (4, 4)
     assert "mapping_loss" not in first and "test_accuracy" not in first
     assert run("source").json["executed"] == 0

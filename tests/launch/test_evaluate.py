@@ -230,6 +230,19 @@ def test_validation_rows_where_there_is_no_test_split(launcher, pictures, tmp_pa
     assert records(path)["elbo"]["count"] == 64
 
 
+def test_data_that_have_grown(launcher, tmp_path):
+    """Another split would call rows held out that the run was trained on."""
+    archive = tmp_path / "data.npz"
+    np.savez(archive, x_train=np.zeros([64, 12, 12, 1], "uint8"))
+    data = tfgen.data.load(f"npz:{archive}", batch=16, validation_fraction=0.25)
+    how = tmp_path / "run", "vae", data, f"npz:{archive}"
+    path, _ = make_run(*how, validation=0.25)
+    np.savez(archive, x_train=np.zeros([80, 12, 12, 1], "uint8"))
+    ended = launcher.run(f"--workdir={path}", module="launch.evaluate")
+    assert ended.code == 2
+    assert "has other examples than when this run began" in ended.errors[0]
+
+
 def test_refusals(runs, launcher, pictures, tmp_path):
     vae, gan = runs["vae"][0], runs["wgan_gp"][0]
     whole = tfgen.data.load(pictures, batch=16)

@@ -221,6 +221,7 @@ def test_classes(runs, launcher, tmp_path):
         ("--label=99", "valid: 0 to"),
         ("--mode=arithmetic", "is of one --label"),
         ("--exemplars=1:2:3", "--exemplars is read by --mode=arithmetic only"),
+        ("--crossover=1", "--crossover is read by --mode=mix only"),
     ):
         ended = sample(launcher, *flags[:1], bad, f"--out={out}")
         assert ended.code == 2

@@ -131,6 +131,12 @@ def test_quality_over_training(journey):
         if row["frechet_distance"]
     }
     assert list(found) == [20, 40]
+    best = min(found, key=found.get)
+    assert json.loads((workdir / "checkpoints" / "best.json").read_text()) == {
+        "step": best,
+        "metric": "frechet_distance",
+        "value": found[best],
+    }
     data = tfgen.data.load("mnist_5k", batch=16, seed=0, validation_fraction=0.1)
     images = [np.asarray(x.arrays["image"]) for x in (data.train, data.validation)]
     for step, value in found.items():
@@ -151,6 +157,7 @@ def test_files(journey):
         ".lock",
         "config.json",
         "metrics.csv",
+        "checkpoints/best.json",
         *(f"checkpoints/step_{step:09d}.npz" for step in (20, 30, 40)),
         *(f"samples/step_{step:09d}.png" for step in (20, 40)),
     }
@@ -212,7 +219,9 @@ def test_samples(journey):
     assert early.std() > 1 and (early != late).any()
 
 
-def test_best_is_kept(launcher, pictures, tmp_path):
+@pytest.mark.parametrize("save_every", [20, pytest.param(5, marks=pytest.mark.slow)])
+def test_best_is_kept(save_every, launcher, pictures, tmp_path):
+    """Also where every step that is validated is saved anyway."""
     ended = launcher.run(
         "--model=classifier",
         "--preset=tiny",
@@ -223,7 +232,7 @@ def test_best_is_kept(launcher, pictures, tmp_path):
         "--eval_every=5",
         "--log_every=5",
         "--steps=60",
-        "--save_every=20",
+        f"--save_every={save_every}",
         "--keep=1",
         # So large a rate that the accuracy goes up and down.
         "--hparam=learning_rate=0.03",
@@ -235,11 +244,27 @@ def test_best_is_kept(launcher, pictures, tmp_path):
     best = json.loads((tmp_path / "checkpoints" / "best.json").read_text())
     first = max(accuracy, key=accuracy.get)  # the earliest of equals
     assert best == {"step": first, "metric": "accuracy", "value": accuracy[first]}
-    # The folder knows of the rows held out.
-    again = launcher.run(f"--workdir={tmp_path}", "--steps=60", "--eval_every=5")
+    # The folder knows of the rows held out, and how far it was to go.
+    again = launcher.run(f"--workdir={tmp_path}")
     assert again.code == 0, again.stderr
     kept = {path.stem for path in (tmp_path / "checkpoints").glob("*.npz")}
     assert kept == {f"step_{first:09d}", "step_000000060"}
+
+
+def test_what_is_not_given_is_as_it_was(launcher, pictures, tmp_path):
+    workdir = f"--workdir={tmp_path}"
+    given = [*MODEL, f"--dataset={pictures}", workdir, "--save_every=4"]
+    launcher.run(*given, "--steps=8", "--log_every=2", "--sample_every=0")
+    kept = json.loads((tmp_path / "config.json").read_text())["flags"]
+    assert (kept["steps"], kept["save_every"], kept["log_every"]) == (8, 4, 2)
+    ended = launcher.run(workdir)
+    assert (ended.json["steps"], ended.json["executed"]) == (8, 0)
+    ended = launcher.run(workdir, "--steps=12")
+    assert (ended.json["resumed_from"], ended.json["executed"]) == (8, 4)
+    assert [row["step"] for row in _table(tmp_path)] == ["2", "4", "6", "8", "10", "12"]
+    assert list((tmp_path / "samples").glob("*")) == []
+    changed = json.loads((tmp_path / "config.json").read_text())["flags"]
+    assert changed == {**kept, "steps": 12}
 
 
 def test_alarms_need_something_to_judge_by(launcher, pictures, tmp_path):

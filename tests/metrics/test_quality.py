@@ -133,6 +133,8 @@ def test_worse_samples_score_worse(sets):
     lost = evaluation(fake[labels > 0])
     assert lost["classes_found"]["value"] == 3
     assert lost["class_histogram_distance"]["value"] > 0.15
+    entropies = [x["class_histogram_entropy"]["value"] for x in (good, lost)]
+    np.testing.assert_allclose(entropies, np.log([4, 3]), atol=0.05)
     assert lost["recall"]["value"] < good["recall"]["value"] - 0.1
 
 

@@ -12,7 +12,7 @@ from tfgen.callbacks.pictures import SampleGrid, TranslationGrid, grid
 from tfgen.callbacks.quality import SampleQuality
 from tfgen.callbacks.saving import Checkpoints
 from tfgen.callbacks.tensorboard import TensorBoard
-from tfgen.callbacks.validation import Validation
+from tfgen.callbacks.validation import Best, Validation
 
 __all__ = [
     "CSVLog",
@@ -26,6 +26,7 @@ __all__ = [
     "SampleQuality",
     "TensorBoard",
     "TranslationGrid",
+    "Best",
     "Validation",
     "clip_grid",
     "grid",

@@ -64,15 +64,18 @@ class Checkpoints(AtSteps):
         """Save now, unless this step is saved already.
 
         Args:
-            first: Called just before the file is written.
+            first: Called just before the file is written, also where it is there.
         """
-        if self.saved == self.step:
-            return
-        for flush in self.before:
+        # Callbacks before this one save too, when it has not counted the step yet.
+        due = self.saved != self.model.steps_done
+        for flush in self.before if due else ():
             flush()
         if first:
             first()
-        self.saved = checkpoint.save(self.model, self.folder, self.keep, self.keep_also)
+        if due:
+            self.saved = checkpoint.save(
+                self.model, self.folder, self.keep, self.keep_also
+            )
 
     def on_train_end(self, logs=None):
         """Save the last step and leave the signals as they were."""

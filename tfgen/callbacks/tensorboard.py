@@ -31,6 +31,8 @@ class TensorBoard(AtSteps):
     def begin(self, step):
         """Drop events past `step`, then open a new file."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.profile and step >= self.profile[1]:  # of a part that is behind
+            self.profile = None
         drop_events_past(self.folder, step)
         self.writer = tf.summary.create_file_writer(str(self.folder))
         if self.hparams and step == 0:

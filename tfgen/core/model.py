@@ -140,6 +140,7 @@ class GenerativeModel(Trainer):
         )
         self.seed, self.xla, self.undo_nonfinite = int(seed), bool(xla), undo_nonfinite
         self.log_every = log_every
+        self._refuse_synchronized_norms()
         self._functions, self._programs = {}, {}
         with self.distribute_strategy.scope():
             chosen = self.default_optimizers()
@@ -180,6 +181,18 @@ class GenerativeModel(Trainer):
                     f"{name} was made outside the model's strategy; make it inside "
                     "`with strategy.scope():`"
                 )
+
+    def _refuse_synchronized_norms(self):
+        """Their sums over replicas cannot stand within the function of a loss."""
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return
+        for name, network in self.networks.items():
+            for layer in network._flatten_layers():
+                if getattr(layer, "synchronized", False):
+                    raise ValueError(
+                        f"{layer.name} of {name} has synchronized=True, which does not "
+                        "work with replicas here; without, each normalises its rows"
+                    )
 
     def _trained_by(self, optimizer_name):
         name = optimizer_name.removesuffix("optimizer").removesuffix("_")

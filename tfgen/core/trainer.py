@@ -122,9 +122,15 @@ class Trainer(keras.Model):
         return int(self.step.value.numpy())
 
     def fit(self, x=None, *args, validation_data=None, validation_steps=None, **kwargs):
-        """As `keras.Model.fit`; also takes tfgen streams, and starts at `self.step`."""
+        """As `keras.Model.fit`; also takes tfgen streams, and starts at `self.step`.
+
+        `steps_per_epoch` of a stream is as many as read its rows once, if not given.
+        """
         self._host.steps_run = self.steps_done
         if hasattr(x, "dataset"):
+            # The data never end.
+            epoch = max(1, len(x) // (x.batch * self.updates_per_step))
+            kwargs.setdefault("steps_per_epoch", epoch)
             x = self._dataset(x, "train", self._host.steps_run, self.updates_per_step)
             kwargs.setdefault("shuffle", False)
         if hasattr(validation_data, "dataset"):

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 
 import numpy as np
+import scipy.special
 
 from tfgen.core.errors import BadInput
 from tfgen.metrics.bins import different_bins, fit_bins
@@ -85,13 +86,18 @@ def _kernel(train, test, fake, seed):
 
 
 def _precision_recall(train, test, fake, seed):
-    result = precision_recall(test.features, fake.features)
-    return _shares(result._asdict(), test, fake)
+    return _manifold(precision_recall, test, fake)
 
 
 def _density_coverage(train, test, fake, seed):
-    result = density_coverage(test.features, fake.features)
-    return _shares(result._asdict(), test, fake)
+    return _manifold(density_coverage, test, fake)
+
+
+def _manifold(measure, test, fake):
+    """Of as many rows of either: more rows lie closer to each other."""
+    n = min(len(test), len(fake))
+    real, fakes = test.features[:n], fake.features[:n]
+    return _shares(measure(real, fakes)._asdict(), real, fakes)
 
 
 def _shares(values, real, fake):
@@ -164,6 +170,7 @@ def _classes(train, test, fake, seed):
         "confident_share": result.confident_share,
         "classes_found": float(result.classes_found),
         "class_histogram_distance": result.histogram_distance,
+        "class_histogram_entropy": float(scipy.special.entr(result.histogram).sum()),
     }
     return _shares(values, test, fake)
 
