@@ -130,7 +130,11 @@ def test_quality_over_training(journey):
         for row in _table(workdir)
         if row["frechet_distance"]
     }
-    assert list(found) == [20, 40]
+    floors = {
+        int(row["step"]): row["frechet_distance_floor"] for row in _table(workdir)
+    }
+    floors = {step: float(value) for step, value in floors.items() if value}
+    assert list(found) == list(floors) == [20, 40]
     best = min(found, key=found.get)
     assert json.loads((workdir / "checkpoints" / "best.json").read_text()) == {
         "step": best,
@@ -146,6 +150,7 @@ def test_quality_over_training(journey):
             *images, made, extractor("pca:8", images[0]), ["frechet"]
         )["frechet_distance"]
         np.testing.assert_allclose(value, wanted["value"], rtol=1e-3)
+        np.testing.assert_allclose(floors[step], wanted["floor"], rtol=1e-3)
 
 
 def test_files(journey):

@@ -39,7 +39,7 @@ def unbroken(_launcher, given, tmp_path_factory):
     return chief.json
 
 
-def _start_both(launcher, *arguments, hook=None):
+def _start_both(launcher, *arguments, hook=None, own=((), ())):
     """Start two workers as a cluster manager would: TF_CONFIG says who is who."""
     sockets = [socket.socket() for _ in range(2)]
     for each in sockets:
@@ -51,7 +51,8 @@ def _start_both(launcher, *arguments, hook=None):
     for index in range(2):
         task = {"type": "worker", "index": index}
         config = {"cluster": {"worker": addresses}, "task": task}
-        jobs.append(launcher.start(*arguments, hook=hook, TF_CONFIG=json.dumps(config)))
+        given = *arguments, *own[index]
+        jobs.append(launcher.start(*given, hook=hook, TF_CONFIG=json.dumps(config)))
     return jobs
 
 
@@ -95,6 +96,18 @@ def test_cluster_loses_a_worker(launcher, given, unbroken, tmp_path, dies):
     assert 10 <= saved < STEPS
     chief, _ = [job.wait() for job in _start_both(launcher, *given)]
     _assert_resumed(chief, saved, unbroken)
+
+
+@pytest.mark.slow
+def test_folders_that_are_not_shared(launcher, given, tmp_path):
+    """Only the chief's has saves: the other would start anew beside it."""
+    own = [[f"--workdir={tmp_path / name}"] for name in ("chief", "other")]
+    for job in _start_both(launcher, *given, "--steps=5", own=own):
+        assert job.wait().code == 0
+    for job, step in zip(_start_both(launcher, *given, own=own), (5, 0), strict=True):
+        ended = job.wait(120)
+        assert ended.code == 2, ended.stderr
+        assert f"different steps, this one at {step}: all need" in ended.errors[0]
 
 
 @pytest.mark.slow

@@ -63,6 +63,35 @@ def test_stages(feature):
     assert set(model.traces) >= {"source_loss", "discriminator_loss", "mapping_loss"}
 
 
+def test_a_constant_discriminator_teaches_nothing():
+    model = build()
+    images = synthetic.digits()["image"][:8] / np.float32(255)
+    *_, kernel, _ = model.discriminator.trainable_variables
+
+    def pull():
+        with tf.GradientTape() as tape:
+            loss = model.mapping_loss(images)
+        return tape.gradient(loss, [v.value for v in model.target.trainable_variables])
+
+    assert all(np.any(gradient) for gradient in pull())
+    kernel.assign(tf.zeros_like(kernel))
+    assert not any(np.any(gradient) for gradient in pull())
+
+
+def test_how_often_the_discriminator_is_right():
+    data = synthetic.pair()
+    model = build(data=data)
+    found = model.evaluate(data, verbose=0, return_dict=True)
+    right = rows = 0
+    for batch in data.dataset().take(len(data) // data.batch).as_numpy_iterator():
+        batch = model._adapt(batch)
+        for domain, sign in (("source", 1), ("target", -1)):
+            network = {"source": model.encoder, "target": model.target}[domain]
+            logits = sign * model.judge(network(batch[domain])).numpy()
+            right, rows = right + np.sum(logits > 0), rows + len(logits)
+    assert found["discriminator_accuracy"] == pytest.approx(right / rows)
+
+
 def adapted(data, **hparams):
     model = build(data=data, source_steps=2, **hparams)
     model.fit(data, steps_per_epoch=6, verbose=0)

@@ -19,7 +19,8 @@ class SampleQuality(AtSteps):
         metrics: Names in `tfgen.metrics.quality.METRICS`.
         features: Name of the extractor: "pca:30", "pixels", "saved_model:PATH", ...
         num: Images a measurement; the same latents each time.
-        sinks: Called with (step, {name: number}).
+        sinks: Called with (step, {name: number}); beside each number its floor, the
+            same of as many real images, as `<name>_floor`.
     """
 
     def __init__(self, train, held_out, every, metrics, features, num=2000, sinks=()):
@@ -45,6 +46,11 @@ class SampleQuality(AtSteps):
             return
         numbers = self._evaluation(to_uint8(self._draw(), self.model.spec.image))
         values = {name: record["value"] for name, record in numbers.items()}
+        values |= {
+            f"{name}_floor": record["floor"]
+            for name, record in numbers.items()
+            if record["floor"] is not None
+        }
         for sink in self.sinks:
             sink(step, values)
 

@@ -201,8 +201,15 @@ def restore_newest(model, folder, warn):
 
     Raises:
         BadInput: All are damaged, or one does not fit: starting anew would delete
-            what is left of the run.
+            what is left of the run. Or workers have found different steps.
     """
+    step = _restore_newest(model, folder, warn)
+    if is_multi_worker(model.distribute_strategy):
+        _require_agreement(model, folder)
+    return step
+
+
+def _restore_newest(model, folder, warn):
     saved = steps(folder)
     for step in reversed(saved):
         try:
@@ -216,6 +223,24 @@ def restore_newest(model, folder, warn):
             f"all checkpoints in {folder} are damaged; remove them to start anew"
         )
     return None
+
+
+def _require_agreement(model, folder):
+    """Refuse to train on where one worker has restored what another has not."""
+    import tensorflow as tf
+
+    strategy, own = model.distribute_strategy, model.steps_done
+
+    @tf.function(autograph=False)
+    def total():
+        standing = strategy.run(lambda: tf.constant(own, tf.int64))
+        return strategy.reduce("SUM", standing, axis=None)
+
+    if int(total()) != own * strategy.num_replicas_in_sync:
+        raise BadInput(
+            f"workers stand at different steps, this one at {own}: all need the same "
+            f"folder {folder}"
+        )
 
 
 def restore_networks(model, path):

@@ -155,8 +155,10 @@ class ADDA(GenerativeModel):
         """Return what held-out rows tell without a target label."""
         _, reports = self.discriminator_loss(batch["source"], batch["target"])
         _, parts = _cross_entropy(self.source(batch["source"]), batch["label"])
+        right = [reports[f"health/{domain}_accuracy"] for domain in ("real", "fake")]
         return self.track(
             discriminator_loss=reports["discriminator_loss"],
+            discriminator_accuracy=0.5 * tf.add_n(right),
             source_accuracy=parts["source_accuracy"],
         )
 
