@@ -328,7 +328,7 @@ def _train(workdir, config, strategy, profile):
     say = _say if chief else lambda message: None
     place = _place(model)
     say(f"{FLAGS.model} on {data.spec.name}: {model.feed_from(data.spec)}")
-    say(f"trained on {place['replicas']} {place['device']}, XLA {place['xla']}")
+    say(f"replicas: {place['replicas']} of {place['device']}; XLA: {place['xla']}")
     if place["device"] == "CPU" and doctor.has_unseen_gpu():
         say("there is an NVIDIA GPU that TensorFlow does not see: see launch.doctor")
     for remark in data.remarks:
