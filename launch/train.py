@@ -80,6 +80,7 @@ def main():
     """Train as the flags say; returns the JSON line's dict and the exit code."""
     profile = _profile()
     if FLAGS.local_workers:
+        _check_intervals()  # said once, not by every worker
         if FLAGS.strategy not in ("auto", "multi_worker"):
             raise BadInput("--local_workers goes with --strategy=multi_worker")
         if FLAGS.local_workers < 2:

@@ -224,9 +224,9 @@ def test_samples(journey):
     assert early.std() > 1 and (early != late).any()
 
 
-@pytest.mark.parametrize("save_every", [20, pytest.param(5, marks=pytest.mark.slow)])
-def test_best_is_kept(save_every, launcher, pictures, tmp_path):
-    """Also where every step that is validated is saved anyway."""
+@pytest.mark.parametrize(("save_every", "length"), [(20, 1), (5, 5), (35, 5)])
+def test_best_is_kept(save_every, length, launcher, pictures, tmp_path):
+    """Also of executions between which there is a save."""
     ended = launcher.run(
         "--model=classifier",
         "--preset=tiny",
@@ -238,6 +238,7 @@ def test_best_is_kept(save_every, launcher, pictures, tmp_path):
         "--log_every=5",
         "--steps=60",
         f"--save_every={save_every}",
+        f"--steps_per_execution={length}",
         "--keep=1",
         # So large a rate that the accuracy goes up and down.
         "--hparam=learning_rate=0.03",
