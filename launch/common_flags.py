@@ -27,7 +27,9 @@ def define_workdir():
 def define_run():
     """Define the flags that name a run and its checkpoint."""
     define_workdir()
-    flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
+    flags.DEFINE_string(
+        "checkpoint", "latest", "latest, best, or a step; 0: untrained."
+    )
 
 
 def load_run():

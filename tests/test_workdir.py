@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import tfgen
@@ -33,6 +34,19 @@ def test_the_save_that_is_asked_for(run, which, step):
     model = tfgen.load(run, which)
     assert model.steps_done == step
     assert model.encoder.get_weights()[0].min() == step
+
+
+def test_step_0_is_the_model_before_training(run):
+    model = tfgen.load(run, 0)
+    config = Workdir(run).config
+    fresh = tfgen.models.build(
+        "vae", config=model.config, spec=model.spec, seed=config["seed"]
+    )
+    assert model.steps_done == 0
+    for ours, made in zip(
+        model.encoder.get_weights(), fresh.encoder.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, made)
 
 
 def test_a_save_that_there_is_not(run):

@@ -128,11 +128,16 @@ class Workdir:
     def find_checkpoint(self, which="latest"):
         """Return the path of a checkpoint: "latest", "best" or a step.
 
+        Step 0 is the model that the run's seed makes, untrained: None, for there is
+        no file of it.
+
         Raises:
             BadInput: There is none such; names those there are.
         """
         from tfgen.core import checkpoint
 
+        if str(which) == "0":
+            return None
         steps = checkpoint.steps(self.checkpoints)
         if not steps:
             raise BadInput(f"{self.path} holds no checkpoint yet")
@@ -161,7 +166,7 @@ def load(path, checkpoint="latest"):
 
     Args:
         path: A workdir.
-        checkpoint: "latest", "best" or a step.
+        checkpoint: "latest", "best" or a step; 0 is the model before training.
 
     Raises:
         BadInput: The folder holds no run, or no such checkpoint, or one that is
@@ -182,6 +187,11 @@ def load(path, checkpoint="latest"):
         seed=config["seed"],
         precision=config["precision"],
     )
+    if file is None:
+        if model.starts_from:
+            kept = " and ".join(model.starts_from)
+            raise BadInput(f"{path} has no step 0: its {kept} came trained")
+        return model
     try:
         checkpoints.restore(model, file)
     except checkpoints.Damaged as error:
