@@ -55,6 +55,9 @@ def run(main, argv=None):
     # Our error lines must not drown in TensorFlow's own.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # TensorFlow's own default only where a CPU has AVX-512 VNNI; with AVX2 alone it
+    # halves the time of convolutions as well.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # Samples are drawn beside a training that has the same GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     # An installed command looks for --model=package.module:Class here, as python -m.

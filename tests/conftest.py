@@ -11,6 +11,7 @@ import sys
 import pytest
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as launched
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the tolerances are those of CPUs
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
