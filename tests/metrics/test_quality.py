@@ -101,6 +101,7 @@ def test_real_like_samples_score_the_floor(everything):
     assert value["precision"] > 0.8 and value["recall"] > 0.8
     assert value["classes_found"] == floor["classes_found"] == 4
     assert value["label_accuracy"] == floor["label_accuracy"] == 1
+    assert value["label_accuracy_shuffled"] == pytest.approx(0.25, abs=0.1)
     assert value["gaussian_mmd_p_value"] > 0.01
     assert value["memorisation_exact_copies"] == 0
     assert value["memorisation_closer_probability"] == pytest.approx(0.5, abs=0.1)

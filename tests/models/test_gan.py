@@ -12,7 +12,7 @@ from tests.synthetic import stream
 from tfgen import models
 from tfgen.core.spec import DataSpec, Feature
 from tfgen.data import Stream, load
-from tfgen.models.gan import GAN, GANConfig
+from tfgen.models.gan import GAN, GANConfig, no_drops
 from tfgen.theory import ring
 
 VARIANTS = ("gan", "hinge_gan", "least_squares_gan", "relativistic_gan", "dragan")
@@ -110,6 +110,20 @@ def test_simultaneous_gradients_are_of_networks_that_have_not_moved():
     found = tape.gradient(loss, variables)
     for one, other in zip(gradients[1], found, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-7)
+
+
+def test_the_released_discriminator_takes_half_its_loss():
+    """At logits of 0: log 2 where the paper has 2 log 2; what is logged is whole."""
+    for weight, wanted in ((None, math.log(2)), (1.0, 2 * math.log(2))):
+        hparams = {"discriminator_weight": weight} if weight else {}
+        model = build("gan_simultaneous", **hparams, r1_weight=0.0)
+        for layer in model.discriminator.weights:
+            layer.assign(0.0 * layer)
+        real, z = tf.zeros([4, *model.spec.image.shape]), tf.zeros([4, 8])
+        drops = no_drops(model.discriminator, real)
+        loss, reports = model.discriminator_loss(real, z, drops, drops)
+        assert float(loss) == pytest.approx(wanted, rel=1e-6)
+        assert float(reports["discriminator_loss"]) == pytest.approx(2 * math.log(2))
 
 
 def test_minimax_and_non_saturating_are_two_sides():

@@ -177,9 +177,13 @@ def _classes(train, test, fake, seed):
 
 def _labels(train, test, fake, seed):
     result = label_agreement(fake.logits, fake.labels)
+    # What a generator that does not look at its label would score.
+    shuffled = np.random.default_rng(seed).permutation(fake.labels)
+    by_chance = label_agreement(fake.logits, shuffled)
     return {
         "label_cross_entropy": Number(*result.cross_entropy, 0, len(fake)),
         "label_accuracy": Number(*result.accuracy, 0, len(fake)),
+        "label_accuracy_shuffled": Number(*by_chance.accuracy, 0, len(fake)),
     }
 
 

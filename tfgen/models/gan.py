@@ -279,13 +279,22 @@ class GAN(GenerativeModel):
         return getattr(self, "generator_ema", self.generator)
 
 
+@dataclasses.dataclass(frozen=True)
+class SimultaneousGANConfig(GANConfig):
+    """Adds the factor that halves the step of the discriminator's SGD."""
+
+    discriminator_weight: float = option(
+        0.5, "of the discriminator's loss, as released; as published: 1", above=0
+    )
+
+
 class SimultaneousGAN(GAN):
     """Both networks move at once, by gradients taken before either has moved.
 
     The released code's MNIST run: one minibatch of fakes serves both losses.
 
     Args:
-        config: `GANConfig` of one discriminator update a step.
+        config: `SimultaneousGANConfig` of one discriminator update a step.
         spec: As of `GAN`.
         generator: As of `GAN`.
         discriminator: As of `GAN`.
@@ -294,6 +303,7 @@ class SimultaneousGAN(GAN):
         BadInput: `discriminator_steps` is not 1.
     """
 
+    Config = SimultaneousGANConfig
     PRESETS = {
         name: {**preset, "discriminator_steps": 1}
         for name, preset in GAN.PRESETS.items()
@@ -316,6 +326,11 @@ class SimultaneousGAN(GAN):
         self.apply(self.discriminator_optimizer, self.discriminator, down)
         self.apply(self.generator_optimizer, self.generator, up)
         return self.track(**reports, generator_loss=generator)
+
+    def discriminator_loss(self, real, z, for_real, for_fake):
+        """As of `GAN`, times `discriminator_weight`; reports the loss itself."""
+        loss, reports = super().discriminator_loss(real, z, for_real, for_fake)
+        return self.config.discriminator_weight * loss, reports
 
 
 def no_drops(network, rows):
