@@ -7,7 +7,8 @@ Both start from the same weights and must compute the same losses and gradients
 before anything is timed. Blocks of steps alternate, so that both meet the same
 machine; a ratio is ours / theirs of neighbouring blocks. `--against=none` times ours
 alone, each kind of step by itself: let --steps be a whole cycle of them. The last line
-on stdout is one JSON object.
+on stdout is one JSON object; in it `gflop` counts the products and convolutions of our
+step, and `matmul_share` is what they reach of the rate of a float32 matrix product.
 """
 
 import os
@@ -89,7 +90,7 @@ def main():
     ours.lengthen(FLAGS.steps_per_execution)
     seconds = sides.alternate(ours.block, theirs.block, FLAGS.steps, FLAGS.rounds)
     found = {**sides.summary(seconds), **verified, **forms}
-    return _result(config, ours.model, found)
+    return _result(config, ours, found)
 
 
 def _load_data(config):
@@ -115,12 +116,19 @@ def _alone(config, stream):
     ours = sides.Steps(model, stream, model.updates_per_step)
     seconds = sides.by_kind(ours, FLAGS.steps, FLAGS.rounds)
     rows = FLAGS.batch * model.updates_per_step
-    return _result(config, model, sides.summary_of_kinds(seconds, rows))
+    return _result(config, ours, sides.summary_of_kinds(seconds, rows))
 
 
-def _result(config, model, found):
+def _result(config, ours, found):
+    from . import benchmark_flops
     from . import benchmark_sides as sides
 
+    model, peak = ours.model, sides.matmul_peak()
+    done = model.steps_done
+    kinds = [model.step_method(step) for step in range(done - FLAGS.steps, done)]
+    spec = ours.iterator.element_spec
+    each = {kind: benchmark_flops.of_step(model, kind, spec) for kind in set(kinds)}
+    gflop = sum(each[kind] for kind in kinds) / len(kinds) / 1e9
     return {
         "model": FLAGS.model,
         "preset": FLAGS.preset,
@@ -134,7 +142,9 @@ def _result(config, model, found):
         "steps": FLAGS.steps,
         "rounds": FLAGS.rounds,
         **found,
-        "matmul_gflops": round(sides.matmul_peak(), 1),
+        "gflop": float(f"{gflop:.4g}"),
+        "matmul_gflops": round(peak, 1),
+        "matmul_share": round(1e3 * gflop / found["ours_ms"] / peak, 4),
     }
 
 

@@ -41,7 +41,8 @@ def measure(
         model's range of 2.
     attributes: {NAME}_accuracy for each of --classifiers: the share of clips, made of
         the sentences of held-out rows, that a classifier of real clips takes for what
-        the sentence says; `real` is its accuracy on those rows' own clips.
+        the sentence says; `real` is its accuracy on those rows' own clips, `unseen`
+        the number of rows whose sentence no training row has.
 
     Args:
         model: Of clips.
@@ -80,7 +81,7 @@ def measure(
             train = _bytes(held_out.arrays(data.train, spec, count)["video"], spec)
             found["frechet_video"] = _frechet(network, real, fake, train)
     if judges:
-        found |= _attributes(model, stream, judges, count, seed, progress)
+        found |= _attributes(model, data, stream, judges, count, seed, progress)
     return found
 
 
@@ -137,12 +138,13 @@ def _frechet(network, real, fake, train):
     }
 
 
-def _attributes(model, stream, judges, count, seed, progress):
+def _attributes(model, data, stream, judges, count, seed, progress):
     from tfgen.metrics.classifier import label_agreement
 
     names = {"tokens"} | {judge.label for judge in judges}
     rows = np.sort(np.random.default_rng(0).permutation(len(stream))[:count])
     told = {name: stream.arrays[name][rows] for name in names}
+    seen = np.isin(stream.arrays["sentence"][rows], data.train.arrays["sentence"])
     progress.start("clips")
     made = passes.in_parts(
         passes.graph(lambda tokens, row: model.generate(tokens, seed, row[0])),
@@ -163,6 +165,7 @@ def _attributes(model, stream, judges, count, seed, progress):
         found[f"{judge.label}_accuracy"] = {
             **_record(mine, len(rows)),
             "real": theirs.value,
+            "unseen": int((~seen).sum()),
             "unit": "share of clips",
             **judge.describe(),
         }

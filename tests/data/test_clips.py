@@ -51,6 +51,53 @@ def test_animations_with_captions(tmp_path):
     assert arrays["tokens"][:, :3].tolist() == [[4, 2, 0], [3, 0, 0], [4, 2, 0]]
 
 
+def cut_from_videos(folder, videos=10, clips=3):
+    """Clip k of video v has shade 10 v + k; names tell nothing of the videos."""
+    lines = ["file,caption,video"]
+    for video in range(videos):
+        for clip in range(clips):
+            shade = 10 * video + clip
+            write_gif(folder / f"{clip}{video}.gif", frames=2, shade=shade)
+            lines.append(f"{clip}{video}.gif,Clip {clip}.,film {video}")
+    (folder / "captions.csv").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_clips_of_a_video_are_held_out_together(seed, tmp_path):
+    cut_from_videos(tmp_path)
+
+    def shades(stream):
+        return stream.arrays["video"][:, 0, 0, 0, 0].tolist()
+
+    how = {"batch": 2, "seed": seed, "validation_fraction": 0.3}
+    data = load(f"folder:{tmp_path}", **how)
+    of_train, held_out = (
+        {s // 10 for s in shades(x)} for x in (data.train, data.validation)
+    )
+    assert (len(of_train), len(held_out)) == (7, 3) and not of_train & held_out
+    assert len(data.validation) == 9 and data.spec.examples == len(data.train) == 21
+    # Also where some of the rows are left out.
+    some = load(f"folder:{tmp_path}@20", **how)
+    of_train, held_out = (
+        {s // 10 for s in shades(x)} for x in (some.train, some.validation)
+    )
+    assert held_out and not of_train & held_out
+    assert len(some.train) + len(some.validation) == 20
+
+
+def test_videos_keep_to_the_shares_of_classes(tmp_path):
+    lines = ["file,caption,video"]
+    for video in range(12):
+        kind = ("golf", "sailing", "sailing")[video % 3]
+        for clip in range(2):
+            name = f"{kind}/{video}-{clip}.gif"
+            write_gif(tmp_path / name, frames=2, shade=video)
+            lines.append(f"{name},It is {kind}.,{video}")
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    data = load(f"folder:{tmp_path}", batch=2, validation_fraction=0.5)
+    assert np.bincount(data.validation.arrays["label"]).tolist() == [4, 8]
+
+
 def test_classes_sizes_and_lengths(tmp_path):
     write_gif(tmp_path / "up" / "a.gif", frames=4, side=8)
     write_gif(tmp_path / "down" / "b.gif", frames=3, side=12)
@@ -79,6 +126,8 @@ def test_broken_clips_and_captions(tmp_path):
     (tmp_path / "b.gif").unlink()
     (tmp_path / "captions.csv").write_text("file,caption\nother.gif,Night\n")
     refused(name, "captions.csv has no caption of a.gif")
+    (tmp_path / "captions.csv").write_text("file,caption,video\na.gif,Night,\n")
+    refused(name, "captions.csv has no video of a.gif")
     (tmp_path / "captions.csv").write_text("name\ta\n")
     refused(name, "not a table with the columns file and caption")
 

@@ -116,18 +116,26 @@ def test_textures_move_and_stay_dim():
     assert np.abs(np.diff(grey, axis=1)).mean() > 0.5
 
 
-def test_two_shapes_have_nothing_in_common():
-    kind = shapes.VARIANTS["two_shapes"]
-    index = np.arange(7200)
+@pytest.mark.parametrize(
+    ("name", "sentences"),
+    # Of 72, the small: 3 shapes, 3 colours, 4 directions, the larger first, each with
+    # 2 x 2 x 3 others; a tenth is held out.
+    [("two_shapes", (7200, 720)), ("small_two_shapes", (389, 43))],
+)
+def test_two_shapes_have_nothing_in_common(name, sentences):
+    kind = shapes.VARIANTS[name]
+    index = np.arange(kind.count("train"))
     labels = kind.labels("train", index)
     assert len(labels) == 10
-    for name in shapes.ATTRIBUTES:
-        assert (labels[name] != labels[f"{name}_2"]).all()
+    for attribute in shapes.ATTRIBUTES:
+        if len(kind.classes[attribute]) > 1:
+            assert (labels[attribute] != labels[f"{attribute}_2"]).all()
     told = kind.sentences(labels)
-    assert all(" and a " in sentence for sentence in told)
+    assert all(" and a small " in sentence for sentence in told)
     assert max(len(tokens.split(sentence)) for sentence in told) <= 32
-    unseen = kind.sentences(kind.labels("test", np.arange(720)))
-    assert set(unseen).isdisjoint(told)
+    unseen = set(kind.sentences(kind.labels("test", np.arange(kind.count("test")))))
+    assert unseen.isdisjoint(told)
+    assert (len(set(told)), len(unseen)) == sentences
     # Both are there: the colours of both words are in the clip.
     clips = kind.videos("train", index[:20]).reshape(20, -1, 3)
     for row, clip in enumerate(clips):
@@ -137,14 +145,18 @@ def test_two_shapes_have_nothing_in_common():
             assert shapes.COLOURS[name] in seen
 
 
-def test_novel_holds_combinations_out():
-    kind = shapes.VARIANTS["novel"]
-    assert (kind.count("train"), kind.count("test")) == (6480, 720)
+@pytest.mark.parametrize(
+    ("name", "clips", "sentences"),
+    [("novel", 6480, (324, 36)), ("small_novel", 6500, (65, 7))],
+)
+def test_novel_holds_combinations_out(name, clips, sentences):
+    kind = shapes.VARIANTS[name]
+    assert (kind.count("train"), kind.count("test")) == (clips, 720)
     train, test = (
         set(kind.sentences(kind.labels(s, np.arange(kind.count(s)))))
         for s in shapes.SPLITS
     )
-    assert (len(train), len(test)) == (324, 36)
+    assert (len(train), len(test)) == sentences
     assert train.isdisjoint(test)
     words = {word for sentence in train for word in tokens.split(sentence)}
     assert words >= {word for sentence in test for word in tokens.split(sentence)}
@@ -191,7 +203,7 @@ def test_the_builder_writes_the_same_clips(tmp_path, monkeypatch):
         for stream, arrays in ((data.train, wanted.train), (data.test, wanted.test)):
             np.testing.assert_array_equal(stream.arrays[name], arrays[name])
     # The folder loads without this package's code.
-    folder = tmp_path / "tfgen_moving_shapes" / "small" / "1.0.0"
+    folder = tmp_path / "tfgen_moving_shapes" / "small" / "2.0.0"
     plain = tfds.builder_from_directory(str(folder))
     assert plain.info.splits["train"].num_examples == 72
 

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 import tensorflow as tf
 
-from launch import benchmark_sides, benchmark_twins
+from launch import benchmark_flops, benchmark_sides, benchmark_twins
 from tfgen import models
 
 SHORT = ["--preset=tiny", "--steps=2", "--rounds=2", "--batch=16"]
@@ -54,6 +54,62 @@ def test_kinds_of_steps_without_a_twin(launcher, pictures):
     rate = 2 * 16 / ended.json["ours_ms"] * 1e3
     assert ended.json["examples_per_second"] == pytest.approx(rate, rel=1e-3)
     assert ended.json["peak_memory_mib"] > 100
+    rate = ended.json["gflop"] / ended.json["ours_ms"] * 1e3
+    share = rate / ended.json["matmul_gflops"]
+    assert ended.json["matmul_share"] == pytest.approx(share, rel=0.01, abs=1e-4)
+
+
+def operations_of_step(model, stream):
+    spec = stream.dataset(updates=model.updates_per_step).element_spec
+    model.feed_from(stream.spec)
+    return benchmark_flops.of_step(model, "train_step", spec)
+
+
+# Products of a row: forwards, and for the gradients by kernel and by input, the latter
+# but for the first layer, whose input is the data.
+DENSE = 2 * 784 * 16 + 3 * (2 * 16 * 4 + 4 * 16 + 16 * 784)
+CONVOLUTIONAL = 2 * 28**2 * 9 * 2 + 3 * (14**2 * 9 * 2 * 4 + 7**2 * 4 * 8 + 8 * 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "xla", "products"),
+    [
+        ("vae", "off", DENSE),
+        ("vae", "on", DENSE),
+        ("classifier", "off", CONVOLUTIONAL),
+    ],
+)
+def test_operations_of_a_step(make_stream, name, xla, products):
+    stream = make_stream()
+    model = models.build(name, "tiny", spec=stream.spec, xla=xla)
+    assert operations_of_step(model, stream) == 2 * stream.batch * products
+
+
+def test_operations_of_nodes():
+    x, kernel = tf.zeros([2, 8, 8, 3]), tf.zeros([5, 5, 3, 4])
+    twice = tf.function(lambda a: tf.matmul(a, a, transpose_a=True), autograph=False)
+    for function, products in (
+        (lambda: tf.nn.conv2d(x, kernel, 2, "SAME"), 2 * 4 * 4 * 25 * 3 * 4),
+        (
+            lambda: tf.nn.conv2d_transpose(
+                x, tf.zeros([4, 4, 6, 3]), [2, 16, 16, 6], 2
+            ),
+            2 * 8 * 8 * 3 * 16 * 6,
+        ),
+        (
+            lambda: tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "VALID"),
+            2 * 4 * 4 * 12 * 25,
+        ),
+        (
+            lambda: tf.nn.conv3d(x[None], kernel[None], [1] * 5, "SAME"),
+            2 * 8 * 8 * 25 * 3 * 4,
+        ),
+        (lambda: tf.einsum("bhwc,cd->bhd", x, kernel[0, 0]), 2 * 8 * 8 * 3 * 4),
+        (lambda: twice(kernel[..., 0]) + twice(kernel[..., 1]), 2 * 5 * 3 * 5 * 3),
+        (lambda: tf.nn.relu(x) * 2.0, 0),
+    ):
+        graph = tf.function(function, autograph=False).get_concrete_function().graph
+        assert benchmark_flops.of_graph(graph) == 2 * products
 
 
 def test_a_twin_that_computes_something_else_is_found(make_stream):

@@ -1,6 +1,7 @@
 """Launchers on clips: animations, their metrics, classifiers of attributes."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -173,9 +174,11 @@ def test_attributes(tmp_path):
         def __call__(self, done, total):
             pass
 
+    numbers = stream.arrays["sentence"]
+    others = numbers[numbers != 3]
     found = launched.measure(
         Told(),
-        None,
+        SimpleNamespace(train=SimpleNamespace(arrays={"sentence": others})),
         stream,
         ["attributes"],
         extractor="pixels",
@@ -187,6 +190,7 @@ def test_attributes(tmp_path):
     record = found["colour_accuracy"]
     assert record["value"] == record["real"] > 0.5
     assert record["count"] == 256
+    assert record["unseen"] == 256 - len(others) > 0
 
 
 def test_what_clips_cannot_do(runs, launcher, tmp_path):

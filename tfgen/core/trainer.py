@@ -263,6 +263,21 @@ class Trainer(keras.Model):
 
         return self._graph(execution)
 
+    def graph_of(self, method, element_spec):
+        """Return the graph of one step by `method` on one device, to look at.
+
+        Args:
+            method: See `step_method`.
+            element_spec: Of what a stream's dataset yields.
+        """
+
+        def step(element):
+            self._begin(lambda: self.step.value)
+            getattr(self, method)(self._adapt(element))
+
+        traced = tf.function(step, autograph=False)
+        return traced.get_concrete_function(element_spec).graph
+
     def make_test_function(self, force=False):
         """Build the function `evaluate` calls; its logs are means over all batches."""
         if self.test_function is not None and not force:

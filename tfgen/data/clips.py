@@ -2,7 +2,8 @@
 
 A folder holds clips when all that it shows are GIFs and movies, one of them moving.
 Beside them may lie captions.csv, a table with the columns `file` (path below the
-folder) and `caption`: a sentence for every clip. Sub-folders are classes.
+folder) and `caption`: a sentence for every clip; and, if it likes, `video`: what the
+clip was cut from. Clips of one video are held out together. Sub-folders are classes.
 """
 
 import csv
@@ -55,11 +56,12 @@ def read(
 
     Returns:
         "video", uint8 `[frames, h, w, 3]`; "tokens" and "sentence" where there are
-        captions; "label" if there are sub-folders.
+        captions; "label" if there are sub-folders. `groups` tells the videos that the
+        clips were cut from.
 
     Raises:
         BadInput: a broken clip, lengths or sizes that differ, a clip without a
-            caption, a movie and no imageio.
+            caption or, where some have one, without a video; a movie and no imageio.
         OSError: something cannot be read.
     """
     root = Path(path).expanduser()
@@ -86,31 +88,41 @@ def read(
         raise BadInput(f"folder:{path} has no usable clip: {skipped[0]}")
     video = np.stack(videos)
     features = {"video": Feature(video.shape[1:], "uint8", 0.0, 255.0)}
-    train = {"video": video}
+    train, groups = {"video": video}, None
     if (root / CAPTIONS).is_file():
-        described, words, _ = captions.described(_captions(root, found))
+        table = _table(root, found)
+        described, words, _ = captions.described(table["caption"])
         features, train = features | described, train | words
+        if "video" in table:
+            groups = np.unique(table["video"], return_inverse=True)[1]
     classes, labels = tree.labels(root, found, "clips")
-    return Rows(features | classes, train | labels, skipped=tuple(skipped))
+    return Rows(
+        features | classes, train | labels, skipped=tuple(skipped), groups=groups
+    )
 
 
-def _captions(root: Path, files: list[Path]) -> list[str]:
-    """The sentence of each clip."""
+def _table(root: Path, files: list[Path]) -> dict[str, list[str]]:
+    """The caption of each clip, and its video where the table has that column."""
     table = root / CAPTIONS
     try:
         with table.open(newline="", encoding="utf-8") as content:
             reader = csv.DictReader(content)
-            told = {Path(row["file"]): (row["caption"] or "").strip() for row in reader}
+            rows = {Path(row["file"]): row for row in reader}
+            columns = {"caption", "video"} & set(reader.fieldnames or ())
             if not {"file", "caption"} <= set(reader.fieldnames or ()):
                 raise ValueError("other columns")
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise BadInput(
             f"{table} is not a table with the columns file and caption"
         ) from error
-    for file in files:
-        if not told.get(file.relative_to(root)):
-            raise BadInput(f"{table} has no caption of {file.relative_to(root)}")
-    return [told[file.relative_to(root)] for file in files]
+    found = {}
+    for column in sorted(columns):
+        for file in files:
+            row = rows.get(file.relative_to(root), {})
+            found.setdefault(column, []).append((row.get(column) or "").strip())
+            if not found[column][-1]:
+                raise BadInput(f"{table} has no {column} of {file.relative_to(root)}")
+    return found
 
 
 def _decoded(path: Path, size: int | None, frames: int | None) -> np.ndarray:

@@ -23,6 +23,8 @@ class Rows:
         test: the same for the source's own test split, or None.
         skipped: what was wrong with each picture or sound that was left out.
         remarks: a line for each thing that was done to some of the files.
+        groups: number of the group of each training row, or None: rows of a group are
+            not divided between training and validation.
     """
 
     features: dict[str, Feature]
@@ -30,6 +32,7 @@ class Rows:
     test: dict[str, np.ndarray] | None = None
     skipped: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
     def resized(self, size: int | None, frames: int | None = None) -> "Rows":
         """Cuts and resizes images or clips, see `tfgen.data.image`.
@@ -62,10 +65,11 @@ class Rows:
 
         first = fit(next(iter(self.train[name])))
         new = replace(old, shape=first.shape)
-        return Rows(
-            {**self.features, name: new},
-            split(self.train),
-            None if self.test is None else split(self.test),
+        return replace(
+            self,
+            features={**self.features, name: new},
+            train=split(self.train),
+            test=None if self.test is None else split(self.test),
         )
 
 

@@ -20,7 +20,7 @@ with the start uniform over those that keep the whole shape inside. North is up.
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,7 +73,8 @@ class Variant:
         speed: pixels a frame along an axis; on diagonals 3/4 of it on both.
         swing: pixels of a zigzag to either side.
         textured: a moving texture behind, instead of black.
-        objects: 1, or 2 with no attribute in common.
+        objects: 1, or 2 with no attribute in common but those that all have; the
+            larger is told first, so that a clip has one sentence.
         held_out: share of the combinations that only the test split has.
         clips: numbers of training and test clips.
     """
@@ -127,24 +128,27 @@ class Variant:
         if self.objects == 1:
             return one
         first, second = np.divmod(np.arange(len(one) ** 2), len(one))
-        apart = (one[first] != one[second]).all(axis=1)
-        both = np.concatenate([one[first[apart]], one[second[apart]]], axis=1)
+        several = np.ptp(one, axis=0) > 0
+        chosen = (one[first] != one[second])[:, several].all(axis=1)
+        pixels = np.array([pixels for _, pixels in self.sizes])[one[:, 1]]
+        chosen &= pixels[first] > pixels[second]
+        both = np.concatenate([one[first[chosen]], one[second[chosen]]], axis=1)
         return np.random.default_rng(SEED).permutation(both)
 
     def allowed(self, split: str) -> np.ndarray:
         """The combinations that a split goes through, in turn.
 
-        Of two objects there are more than clips: the test split has sentences of its
-        own. With `held_out`, it has the combinations that training lacks.
+        With `held_out`, the test split has the combinations that training lacks. So it
+        has where there are more combinations than clips.
         """
         rows, train = self.combinations, split == "train"
-        if self.objects == 2:
-            cut = self.clips[0]
-            return rows[:cut] if train else rows[cut : cut + self.clips[1]]
         if self.held_out:
             order = np.random.default_rng(SEED).permutation(len(rows))
             cut = round(self.held_out * len(rows))
             return rows[np.sort(order[cut:] if train else order[:cut])]
+        if len(rows) > sum(self.clips):
+            cut = self.clips[0]
+            return rows[:cut] if train else rows[cut : cut + self.clips[1]]
         return rows
 
     def count(self, split: str) -> int:
@@ -284,15 +288,27 @@ def _textures(split, index, frames, side):
     return np.rint(255 * CONTRAST * np.clip(level, 0, 1)).astype("uint8")
 
 
+SMALL = Variant(
+    "32 pixels, 8 frames, three colours, straight lines: 72 sentences",
+    side=32,
+    frames=8,
+    sizes=(("small", 6.0), ("large", 11.0)),
+    colours=("red", "green", "blue"),
+    paths=STRAIGHT,
+)
 VARIANTS = {
     "v1": Variant("one shape on black, 360 sentences"),
-    "small": Variant(
-        "32 pixels, 8 frames, three colours, straight lines: 72 sentences",
-        side=32,
-        frames=8,
-        sizes=(("small", 6.0), ("large", 11.0)),
-        colours=("red", "green", "blue"),
-        paths=STRAIGHT,
+    "small": SMALL,
+    "small_two_shapes": replace(
+        SMALL,
+        about="two shapes as in small, a tenth of 432 sentences in the test split only",
+        objects=2,
+        held_out=0.1,
+    ),
+    "small_novel": replace(
+        SMALL,
+        about="small, but a tenth of the combinations is in the test split only",
+        held_out=0.1,
     ),
     "v2": Variant("one shape before a moving texture", textured=True),
     "two_shapes": Variant("two shapes without an attribute in common", objects=2),

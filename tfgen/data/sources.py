@@ -58,9 +58,9 @@ def load(
     Names:
         `mnist_5k`: 5,000 MNIST digits that need neither file nor network.
         `gaussian_ring`: points of the plane around eight centres.
-        `moving_shapes`, and `moving_shapes/` with `v1` (the same), `small`, `v2`,
-            `two_shapes` or `novel`: clips and their sentences, drawn in memory, see
-            `tfgen.data.shapes`.
+        `moving_shapes`, and `moving_shapes/` with `v1` (the same), `v2`, `two_shapes`,
+            `novel`, `small`, `small_two_shapes` or `small_novel`: clips and their
+            sentences, drawn in memory, see `tfgen.data.shapes`.
         `moving_discs`: clips of a disc before a gradient, see `tfgen.data.discs`.
         `synth_notes`, `synth_notes/wide`, `synth_notes/paper`: made-up instruments,
             see `tfgen.data.synth_notes`.
@@ -86,7 +86,8 @@ def load(
         data_dir: where TensorFlow Datasets are prepared; by default TFDS_DATA_DIR or
             ~/tensorflow_datasets.
         validation_fraction: share of the training rows to hold out, in [0, 1), in
-            every class alike if there are labels.
+            every class alike if there are labels. Of clips whose table names the
+            videos they were cut from: share of the videos, with all their clips.
         image_size: side in pixels; every image is cut to a centred square and resized
             while loading. Needed where images differ in size; otherwise sizes are the
             business of `tfgen.core.spec.adapter`.
@@ -117,7 +118,7 @@ def load(
     size = image_size, frames
     rows = _read(full_name, data_dir, split, domain, size, on_corrupt)
 
-    train, held_out = rows.train, None
+    train, held_out, groups = rows.train, None, rows.groups
     count = len(next(iter(train.values())))
     if wanted is not None:
         if not 1 <= wanted <= count:
@@ -125,10 +126,11 @@ def load(
         order = np.random.default_rng(seed).permutation(count)
         chosen = np.sort(order[:wanted])
         train = {key: _pick(array, chosen) for key, array in train.items()}
+        groups = None if groups is None else groups[chosen]
         count = wanted
     if validation_fraction:
         label = train.get("label", train.get("pitch")) if use_labels else None
-        chosen = stratified_share(validation_fraction, count, label, seed)
+        chosen = share_of_groups(validation_fraction, count, label, groups, seed)
         if len(chosen) in (0, count):
             raise BadInput(
                 f"validation_fraction {validation_fraction} of {count} rows leaves "
@@ -191,6 +193,33 @@ def stratified_share(
     # Evenly spaced picks from rows in random order, sorted by class.
     picks = (np.arange(chosen) + 0.5) * rows / max(chosen, 1)
     return np.sort(order[np.floor(picks).astype(int)])
+
+
+def share_of_groups(
+    fraction: float,
+    rows: int,
+    labels: np.ndarray | None,
+    groups: np.ndarray | None,
+    seed: int,
+) -> np.ndarray:
+    """Chooses whole groups of rows: a `stratified_share` of the groups.
+
+    Args:
+        fraction: share of the groups, between 0 and 1.
+        rows: how many rows there are.
+        labels: class of each row; a group's class is that of its first row. Or None.
+        groups: number of the group of each row, `[rows]`; None: each row is its own.
+        seed: determines the choice.
+
+    Returns:
+        Sorted row numbers.
+    """
+    if groups is None:
+        return stratified_share(fraction, rows, labels, seed)
+    names, first = np.unique(groups, return_index=True)
+    labels = None if labels is None else np.asarray(labels)[first]
+    chosen = stratified_share(fraction, len(names), labels, seed)
+    return np.flatnonzero(np.isin(groups, names[chosen]))
 
 
 def mnist_5k() -> Rows:

@@ -12,7 +12,8 @@ from tfgen.data import shapes
 class TfgenMovingShapes(tfds.core.GeneratorBasedBuilder):
     """Clips of moving shapes, a sentence and the classes of its attributes."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {"2.0.0": "Of two shapes the larger is told first."}
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name=name, description=kind.about)
         for name, kind in shapes.VARIANTS.items()
