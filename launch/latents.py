@@ -1,4 +1,4 @@
-"""Paths and grids in latent space."""
+"""Paths and grids in latent space, and how smooth what is decoded there is."""
 
 import numpy as np
 
@@ -47,3 +47,29 @@ def plane(side):
     quantiles = ndtri((np.arange(side) + 0.5) / side).astype("float32")
     across, up = np.meshgrid(quantiles, quantiles[::-1])
     return np.stack([across, up], axis=-1).reshape(-1, 2)
+
+
+def jumps(images, side):
+    """Return how far apart neighbouring tiles of a square are.
+
+    The distance is |a - b|, L2 over all values of two tiles that share an edge. Where
+    one picture turns into another over one step, the largest stands out.
+
+    Args:
+        images: `[side * side, h, w, c]`, row by row.
+        side: Tiles of a row.
+
+    Returns:
+        {jump_mean, jump_largest, jump_ratio}: mean and largest distance, and the
+        largest over the mean (None where all tiles are equal).
+    """
+    tiles = np.asarray(images, np.float64).reshape(side, side, -1)
+    across, down = np.diff(tiles, axis=1), np.diff(tiles, axis=0)
+    found = [np.linalg.norm(part, axis=-1).ravel() for part in (across, down)]
+    found = np.concatenate(found)
+    mean, largest = float(found.mean()), float(found.max())
+    return {
+        "jump_mean": mean,
+        "jump_largest": largest,
+        "jump_ratio": largest / mean if mean else None,
+    }

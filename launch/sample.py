@@ -3,12 +3,14 @@
 python -m launch.sample --workdir=runs/digits --num=64
 python -m launch.sample --saved_model=runs/digits/export --out=digits.png
 
-Modes: grid (independent samples); interpolate (a row a pair of latents); manifold
-(the plane of two latents, through the normal's quantiles); latents (where images lie
-on that plane, by class, beside what it decodes to; --beside adds a second run);
-reconstruct (images above their reconstructions, --at several saves); classes (a row a
-class, the same latents in each); arithmetic (A - B + C on averaged latents); complete
-(a row an image: what is observed of it, the image, the prediction, --columns
+Modes: grid (independent samples); interpolate (a row a pair of latents); manifold (the
+plane of two latents, through the normal's quantiles; how far neighbouring tiles are
+apart is in the JSON line); latents (where images lie on that plane, by class, beside
+what it decodes to; --beside adds a second run); projector (what TensorBoard's projector
+shows: codes of held-out images with labels and a picture each; --out names that
+picture); reconstruct (images above their reconstructions, --at several saves); classes
+(a row a class, the same latents in each); arithmetic (A - B + C on averaged latents);
+complete (a row an image: what is observed of it, the image, the prediction, --columns
 completions); future (clips beside what becomes of their first frames). Of two domains:
 translate (image, translation and back), embedding (features before and after
 adaptation), confusion. Of styles: truncation (a row a latent, psi from 0 to
@@ -50,6 +52,7 @@ NEEDS = {
     "manifold": "decode",
     "reconstruct": "reconstruct",
     "latents": "encode",
+    "projector": "encode",
     "classes": "decode",
     "arithmetic": "decode",
     "complete": "observed",
@@ -73,10 +76,14 @@ READ_BY = {  # flag -> the modes that read it
     "crossover": ("mix",),
     "projection_steps": ("project",),
     "extractor": ("project",),
-    "input": ("reconstruct", "latents", "complete", "future", "translate", "project"),
+    "input": (
+        *("reconstruct", "latents", "projector", "complete"),
+        *("future", "translate", "project"),
+    ),
 }
 MOST = 10_000  # images in a picture
-CODES, LATTICE = 2000, 20  # points, images a side of --mode=latents
+CODES = 2000  # points of --mode=latents and projector
+LATTICE = 20  # images a side of --mode=latents
 
 common_flags.define_run()
 flags.DEFINE_string("saved_model", None, "Export folder, instead of --workdir.")
@@ -170,6 +177,8 @@ def main():
         draw = sample_notes.MODES[FLAGS.mode]
         write_out, count, report = draw(source, FLAGS, out)
         _whole(out, write_out)
+    elif FLAGS.mode == "projector":
+        count, report = _projector(source, out)
     elif FLAGS.mode in FIGURES:
         draw = getattr(sample_domains, FLAGS.mode)
         count = _whole(out, lambda path: draw(source, FLAGS, path))
@@ -185,6 +194,8 @@ def main():
         images, columns = globals()[f"_{FLAGS.mode}"](source)
         write(out, images, columns, source.spec)
         count = len(images)
+        if FLAGS.mode == "manifold":
+            report = latents.jumps(images, columns)
     return {
         "model": source.name,
         "step": source.step,
@@ -202,7 +213,10 @@ def _out():
         kinds = (".gif", ".png")
     if FLAGS.out is None and FLAGS.workdir is None:
         raise BadInput(f"--out is needed: the {kinds[0][1:].upper()} file to write")
-    default = Workdir(FLAGS.workdir or "").samples / f"{FLAGS.mode}{kinds[0]}"
+    run = Workdir(FLAGS.workdir or "")
+    default = run.samples / f"{FLAGS.mode}{kinds[0]}"
+    if FLAGS.mode == "projector":
+        default = run.tensorboard / "sprite.png"
     out = pathlib.Path(FLAGS.out or default)
     if out.suffix.lower() not in kinds or out.is_dir():
         raise BadInput(f"--out={out} is not the name of a {' or '.join(kinds)} file")
@@ -318,8 +332,8 @@ class Source:
         if self.latent_shape != [2]:
             valid = [mode for mode in valid if mode not in ("manifold", "latents")]
         encoded = self.signatures.get("encode", {"inputs": {}})["inputs"]
-        if "latents" in valid and set(encoded) != {"images"}:
-            valid.remove("latents")
+        if set(encoded) != {"images"}:
+            valid = [mode for mode in valid if NEEDS[mode] != "encode"]
         if not self.takes_label and "classes" in valid:
             valid.remove("classes")
         if not self.takes_text and "text" in valid:
@@ -463,6 +477,20 @@ def _panel(source):
         "labels": data.get("label"),
         "lattice": to_uint8(source.decode(latents.plane(LATTICE)), source.spec.image),
     }
+
+
+def _projector(source, out):
+    """Write the projector's files beside its picture; returns rows and a report."""
+    from tfgen.callbacks.projector import most_rows, write_projector
+    from tfgen.core.spec import to_uint8
+
+    num = FLAGS.num if FLAGS["num"].present else CODES
+    data = _data(source, min(num, most_rows(source.spec.image.shape)))
+    found = source.calls["encode"](data["image"])
+    codes = {k: v for k, v in found.items() if not k.startswith("stddev")}
+    pictures = to_uint8(data["image"], source.spec.image)
+    write_projector(out, codes, pictures, data.get("label"))
+    return len(pictures), {"codes": {name: z.shape[1] for name, z in codes.items()}}
 
 
 def _reconstruct(source):

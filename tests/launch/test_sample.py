@@ -1,5 +1,8 @@
 """launch.sample: every mode's picture holds the images it should."""
 
+import io
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,6 +91,32 @@ def test_manifold_is_the_plane_of_latents(runs, launcher):
     corner, centre = as_bytes(model, model.decode(np.float32([[-q, q], [0, 0]])))
     assert np.abs(found[0, 0] - corner).max() <= 1
     assert np.abs(found[1, 1] - centre).max() <= 1
+    # Six pairs of neighbours across, six down; bytes are rounded, by 1/2 a pixel.
+    apart = [
+        np.linalg.norm((found[a] - found[b]) / 255)
+        for row in range(3)
+        for step in range(2)
+        for a, b in (
+            ((row, step), (row, step + 1)),
+            ((step, row), (step + 1, row)),
+        )
+    ]
+    assert ended.json["jump_largest"] == pytest.approx(max(apart), abs=0.05)
+    assert ended.json["jump_mean"] == pytest.approx(np.mean(apart), abs=0.05)
+    ratio = ended.json["jump_largest"] / ended.json["jump_mean"]
+    assert ended.json["jump_ratio"] == pytest.approx(ratio) and ratio > 1
+
+
+def test_jumps_of_a_square_of_tiles():
+    # Pixels of tile (row, column): steps of 1 across; down 2, and once 7. Two pixels.
+    down = np.array([0, 2, 4, 11])
+    tiles = down[:, None] + np.arange(4)
+    images = np.repeat(tiles.reshape(16, 1, 1, 1), 2, axis=2).astype("uint8")
+    found, root = latents.jumps(images, 4), 2**0.5
+    assert found["jump_mean"] == pytest.approx(root * (12 * 1 + 4 * (2 + 2 + 7)) / 24)
+    assert found["jump_largest"] == pytest.approx(root * 7)
+    assert found["jump_ratio"] == pytest.approx(7 / (56 / 24))
+    assert latents.jumps(np.ones([4, 2, 2, 1]), 2)["jump_ratio"] is None
 
 
 def test_reconstructions_lie_below_their_images(runs, launcher, pictures):
@@ -144,6 +173,73 @@ def test_latents_of_two_runs_side_by_side(runs, launcher, tmp_path, events):
     refused = sample(launcher, *flags, f"--beside={gan}")
     assert refused.code == 2
     assert "no model of a latent plane" in refused.errors[0]
+
+
+@pytest.mark.parametrize("name", ["vae", "ae"])
+def test_tensorboard_reads_the_projector(runs, launcher, name):
+    """Through the plugin itself: codes, labels and the sprite are of the same rows."""
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
+    from werkzeug.test import Client
+
+    path, model = runs[name]
+    ended = sample(launcher, f"--workdir={path}", "--mode=projector", "--num=10")
+    assert ended.code == 0, ended.stderr
+    assert ended.json["out"] == str(path / "tensorboard" / "sprite.png")
+    ((code, size),) = ended.json["codes"].items()
+    assert (ended.json["images"], size) == (10, 2)
+
+    plugin = ProjectorPlugin(TBContext(logdir=str(path / "tensorboard")))
+    apps = plugin.get_plugin_apps()
+
+    def get(route, **query):
+        answer = Client(apps[route]).get("/", query_string={"run": ".", **query})
+        assert answer.status_code == 200, answer.data
+        return answer
+
+    assert get("/runs").json == ["."]
+    (embedding,) = get("/info").json["embeddings"]
+    assert embedding["tensorName"] == code
+    assert embedding["tensorShape"] == [10, 2]
+    assert embedding["sprite"]["singleImageDim"] == [SIDE, SIDE]
+    codes = np.frombuffer(get("/tensor", name=code).data, "float32").reshape(10, 2)
+    labels = [int(line) for line in get("/metadata", name=code).text.splitlines()]
+    sprite = get("/sprite_image", name=code).data
+    sprite = np.asarray(Image.open(io.BytesIO(sprite)))
+    # Four images a row: the last two of twelve are blank.
+    assert sprite.shape == (3 * SIDE, 4 * SIDE)
+    images = sprite.reshape(3, SIDE, 4, SIDE).swapaxes(1, 2).reshape(12, SIDE, SIDE)
+    encoded = model.encode(images[:10, ..., None] / np.float32(255))
+    encoded = encoded["mean"] if isinstance(encoded, dict) else encoded
+    np.testing.assert_allclose(codes, encoded, atol=1e-5)
+    held_out = tfgen.data.load(
+        json.loads((path / "config.json").read_text())["dataset"],
+        batch=16,
+        seed=3,
+        validation_fraction=0.25,
+    ).validation.arrays
+    pairs = zip(np.asarray(held_out["image"])[..., 0], held_out["label"], strict=True)
+    known = {image.tobytes(): label for image, label in pairs}
+    assert [known[image.tobytes()] for image in images[:10]] == labels
+    assert len(set(labels)) > 1
+
+
+def test_codes_of_several_layers_and_no_labels(tmp_path):
+    from tfgen.callbacks.projector import most_rows, write_projector
+
+    images = np.zeros([5, 3, 4, 3], "uint8")
+    codes = {"mean_1": np.float32(np.eye(5)), "mean_2": np.full([5, 2], 1 / 3)}
+    write_projector(tmp_path / "new" / "all.png", codes, images)
+    text = (tmp_path / "new" / "projector_config.pbtxt").read_text()
+    assert text.count('image_path: "all.png"') == 2
+    assert "single_image_dim: 4\n    single_image_dim: 3" in text
+    assert "metadata" not in text
+    assert (tmp_path / "new" / "mean_2.tsv").read_text() == (
+        "\t".join([str(1 / 3)] * 2) + "\n"
+    ) * 5
+    # Browsers take 8192 x 8192.
+    assert most_rows((28, 28, 1)) == 292**2
+    assert most_rows((256, 64, 3)) == 1024
 
 
 def test_refusals(runs, launcher, tmp_path):
