@@ -2,7 +2,8 @@
 
 A folder holds clips when all that it shows are GIFs and movies, one of them moving.
 Beside them may lie captions.csv, a table with the columns `file` (path below the
-folder) and `caption`: a sentence for every clip. Sub-folders are classes.
+folder) and `caption`: a sentence for every clip. Sub-folders are splits and classes,
+see `tfgen.data.tree`.
 """
 
 import csv
@@ -90,8 +91,14 @@ def read(
     if (root / CAPTIONS).is_file():
         described, words, _ = captions.described(_captions(root, found))
         features, train = features | described, train | words
-    classes, labels = tree.labels(root, found, "clips")
-    return Rows(features | classes, train | labels, skipped=tuple(skipped))
+    arranged = tree.Tree(root, found, "clips")
+    classes, labels = arranged.labels()
+    return Rows(
+        features | classes,
+        **arranged.divided(train | labels),
+        skipped=tuple(skipped),
+        remarks=tree.remarks(root),
+    )
 
 
 def _captions(root: Path, files: list[Path]) -> list[str]:
