@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tfgen.core.errors import BadInput
-from tfgen.data import load, npz, rows
+from tfgen.data import decoded, load, npz, rows
 from tfgen.data.pipeline import RowsOnDisk
 from tfgen.data.sources import stratified_share
 
@@ -357,6 +357,7 @@ def test_a_large_folder_stays_on_disk(tmp_path, monkeypatch):
     memory = load(f"folder:{tmp_path}", batch=2)
     assert memory.remarks == ()
     monkeypatch.setattr(rows, "MEMORY_LIMIT", 100)
+    monkeypatch.setattr(decoded, "SLOW", 100)
 
     def read():
         disk = load(f"folder:{tmp_path}", batch=2)

@@ -53,7 +53,9 @@ def test_the_critics_estimate_follows_quality_and_a_gans_loss_does_not(
         launcher, tmp_path / "dcgan", "dcgan", "discriminator_loss"
     )
     of_gan = spearmanr(losses, of_losses).statistic
-    print(of_wgan, of_gan, curve[-1] / curve.max(), distances[[0, -1]], of_losses[[0, -1]])
+    print(
+        of_wgan, of_gan, curve[-1] / curve.max(), distances[[0, -1]], of_losses[[0, -1]]
+    )
     assert of_wgan >= 0.8
     assert of_gan < of_wgan
     assert curve[-1] < 0.4 * curve.max()

@@ -3,7 +3,8 @@
 A folder holds clips when all that it shows are GIFs and movies, one of them moving.
 Beside them may lie captions.csv, a table with the columns `file` (path below the
 folder) and `caption`: a sentence for every clip; and, if it likes, `video`: what the
-clip was cut from. Clips of one video are held out together. Sub-folders are classes.
+clip was cut from. Clips of one video are held out together. Sub-folders are splits
+and classes, see `tfgen.data.tree`.
 """
 
 import csv
@@ -95,9 +96,16 @@ def read(
         features, train = features | described, train | words
         if "video" in table:
             groups = np.unique(table["video"], return_inverse=True)[1]
-    classes, labels = tree.labels(root, found, "clips")
+    arranged = tree.Tree(root, found, "clips")
+    classes, labels = arranged.labels()
+    if groups is not None:
+        groups = arranged.divided({"groups": groups})["train"]["groups"]
     return Rows(
-        features | classes, train | labels, skipped=tuple(skipped), groups=groups
+        features | classes,
+        **arranged.divided(train | labels),
+        skipped=tuple(skipped),
+        remarks=tree.remarks(root),
+        groups=groups,
     )
 
 

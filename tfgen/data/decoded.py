@@ -1,9 +1,10 @@
-"""Arrays too large for memory, decoded once into files.
+"""Arrays that are decoded once, into files: too large for memory, or slow to make.
 
 The first of several processes writes them; an interrupted writing counts as none.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -14,6 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from tfgen.data.pipeline import RowsOnDisk
+
+# Pictures that become more bytes than this take long to decode at each start.
+SLOW = 2**28
+DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 def once(
@@ -36,18 +41,22 @@ def once(
             if not done.is_dir():
                 part = folder / f"{key}.part"
                 shutil.rmtree(part, ignore_errors=True)
-                part.mkdir()
-                opened = {
-                    name: np.lib.format.open_memmap(
-                        part / f"{name}.npy", "w+", dtype, shape
-                    )
-                    for name, (shape, dtype) in arrays.items()
-                }
-                for name in arrays:
-                    _allocate(part / f"{name}.npy")
-                fill(opened)
-                for array in opened.values():
-                    array.flush()
+                try:
+                    part.mkdir()
+                    opened = {
+                        name: np.lib.format.open_memmap(
+                            part / f"{name}.npy", "w+", dtype, shape
+                        )
+                        for name, (shape, dtype) in arrays.items()
+                    }
+                    for name in arrays:
+                        _allocate(part / f"{name}.npy")
+                    fill(opened)
+                    for array in opened.values():
+                        array.flush()
+                except BaseException:
+                    shutil.rmtree(part, ignore_errors=True)  # it may fill the disk
+                    raise
                 part.rename(done)
     return {name: RowsOnDisk(np.load(done / f"{name}.npy", "r")) for name in arrays}
 

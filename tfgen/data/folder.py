@@ -1,11 +1,12 @@
 """`folder:PATH`: PNG, JPEG, BMP, GIF (first frame), WEBP pictures; or clips; or notes.
 
 Pictures in sub-folders (at any depth below them) take the sub-folder's name as their
-class; without sub-folders there are no labels. The order is that of the sorted paths.
-Names that start with a dot and other kinds of files are skipped. A folder of
-animations and movies is read by `tfgen.data.clips`, one of WAV files by
-`tfgen.data.wav`. What would fill the memory is decoded once into the hidden folder
-`.decoded` beside the pictures and stays on disk.
+class; without sub-folders there are no labels. Sub-folders `train` and `test` are
+splits, with the classes below them, see `tfgen.data.tree`. The order is that of the
+sorted paths. Names that start with a dot and other kinds of files are skipped. A folder
+of animations and movies is read by `tfgen.data.clips`, one of WAV files by
+`tfgen.data.wav`. What takes long to decode is decoded once, into the hidden folder
+`.decoded` beside the pictures, and what would fill the memory is read from there.
 """
 
 import hashlib
@@ -18,8 +19,7 @@ from PIL import Image
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
-from tfgen.data import clips, rows, tree, wav
-from tfgen.data.decoded import once
+from tfgen.data import clips, decoded, rows, tree, wav
 from tfgen.data.image import GIVE_A_SIZE, fit
 from tfgen.data.rows import Rows, one_line
 
@@ -50,11 +50,12 @@ def read(
 
     Returns:
         "image", uint8 `[h, w, c]`: gray if every picture is, else RGB on white; and
-        "label" if there are sub-folders. `skipped` names the pictures left out.
+        "label" if there are sub-folders, of all rows and of those to test on.
+        `skipped` names the pictures left out.
 
     Raises:
         BadInput: no such folder, no pictures in it, a broken or too large one, sizes
-            that differ.
+            that differ, sub-folders that are partly splits.
         OSError: something cannot be read.
     """
     root = Path(path).expanduser()
@@ -80,7 +81,8 @@ def read(
         pictures, skipped = _usable(pictures, image_size)
         if not pictures:
             raise BadInput(f"folder:{path} has no usable picture: {skipped[0]}")
-    classes, labels = tree.labels(root, pictures, "pictures")
+    arranged = tree.Tree(root, pictures, "pictures")
+    classes, labels = arranged.labels()
     gray = all(
         _opened(picture, lambda opened: opened.mode in ("1", "L"))
         for picture in pictures
@@ -99,19 +101,38 @@ def read(
                 )
             arrays["image"][row] = image
 
-    remarks = ()
-    if math.prod(shape) > rows.MEMORY_LIMIT:
-        kept = root / ".decoded"
-        key = _fingerprint(root, pictures, shape)
-        images = once(kept, key, {"image": (shape, "uint8")}, fill)["image"]
-        remarks = (f"pictures are decoded once, into {kept}",)
-    else:
-        images = np.empty(shape, "uint8")
-        fill({"image": images})
-
+    images, remarks = _decoded(root, pictures, shape, fill)
     features = {"image": Feature(images.shape[1:], "uint8", 0.0, 255.0)}
-    train = {"image": images} | labels
-    return Rows(features | classes, train, skipped=tuple(skipped), remarks=remarks)
+    return Rows(
+        features | classes,
+        **arranged.divided({"image": images} | labels),
+        skipped=tuple(skipped),
+        remarks=(*remarks, *tree.remarks(root)),
+    )
+
+
+def _decoded(root: Path, pictures: list[Path], shape: tuple[int, ...], fill):
+    """All pictures, `[n, h, w, c]`, and what to say of where they are kept."""
+    size, remarks = math.prod(shape), ()
+    kept = root / ".decoded"
+    if size > decoded.SLOW:
+        key = _fingerprint(root, pictures, shape)
+        try:
+            images = decoded.once(kept, key, {"image": (shape, "uint8")}, fill)["image"]
+        except OSError as error:
+            if error.errno not in decoded.DISK_ERRORS or size > rows.MEMORY_LIMIT:
+                raise
+            remarks = (
+                f"pictures are decoded at every start: {kept} cannot be written "
+                f"({error.strerror})",
+            )
+        else:
+            if size <= rows.MEMORY_LIMIT:
+                images = np.asarray(images)
+            return images, (f"pictures are decoded once, into {kept}",)
+    images = np.empty(shape, "uint8")
+    fill({"image": images})
+    return images, remarks
 
 
 def _fingerprint(root: Path, pictures: list[Path], shape: tuple[int, ...]) -> str:

@@ -41,11 +41,16 @@ class RowsOnDisk:
         return np.asarray(self._array[self._rows[rows]])
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return self[:].astype(dtype or self.dtype)
+        return self[:].astype(dtype or self.dtype, copy=False)
 
-    def pick(self, rows: np.ndarray) -> "RowsOnDisk":
+    def pick(self, rows: np.ndarray | slice) -> "RowsOnDisk":
         """Some of these rows, still on disk."""
         return RowsOnDisk(self._array, self._rows[rows])
+
+
+def pick(array, rows):
+    """Some rows of an array, without reading those that lie on disk."""
+    return array.pick(rows) if isinstance(array, RowsOnDisk) else array[rows]
 
 
 class Served:

@@ -10,7 +10,6 @@ classes of `pitch` are the pitches that occur.
 
 import contextlib
 import difflib
-import errno
 import math
 import os
 import sys
@@ -26,16 +25,12 @@ import tensorflow_datasets as tfds
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import PCM16, Feature
 from tfgen.data import builders, captions, rows, wav
-from tfgen.data.decoded import locked, once
+from tfgen.data.decoded import DISK_ERRORS, SLOW, locked, once
 from tfgen.data.image import GIVE_A_SIZE, fit_array, fit_clip
 from tfgen.data.pipeline import RowsOnDisk
 
-# Pictures that are cut and resized to more bytes than this are kept on disk so, and are
-# not decoded again at each start.
-SLOW = 2**28
 READ_AHEAD = 256  # examples decoded at a time
 CAPTION = "caption"
-DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 def read(

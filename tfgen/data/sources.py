@@ -13,7 +13,7 @@ import numpy as np
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
 from tfgen.data import discs, folder, npz, ring, shapes, synth_notes
-from tfgen.data.pipeline import RowsOnDisk, Stream, check_batch_and_seed
+from tfgen.data.pipeline import Stream, check_batch_and_seed, pick
 from tfgen.data.rows import Rows
 
 
@@ -65,9 +65,9 @@ def load(
         `synth_notes`, `synth_notes/wide`, `synth_notes/paper`: made-up instruments,
             see `tfgen.data.synth_notes`.
         `npz:PATH`: arrays of a NumPy archive, see `tfgen.data.npz`.
-        `folder:PATH`: pictures or clips, classes from sub-folders, sentences from
-            captions.csv, see `tfgen.data.folder` and `tfgen.data.clips`; or WAV files
-            of notes, see `tfgen.data.wav`.
+        `folder:PATH`: pictures or clips, splits and classes from sub-folders,
+            sentences from captions.csv, see `tfgen.data.folder`, `tfgen.data.clips`
+            and `tfgen.data.tree`; or WAV files of notes, see `tfgen.data.wav`.
         `usps`, `emoji/google`, `emoji/twitter`, `emoji/recoloured`: from files placed
             by hand, see `tfgen.data.builders`.
         `notes/small`, `notes/gm`: played from a SoundFont, see
@@ -125,7 +125,7 @@ def load(
             raise BadInput(f"{name}: {full_name} has 1 to {count} training rows")
         order = np.random.default_rng(seed).permutation(count)
         chosen = np.sort(order[:wanted])
-        train = {key: _pick(array, chosen) for key, array in train.items()}
+        train = {key: pick(array, chosen) for key, array in train.items()}
         groups = None if groups is None else groups[chosen]
         count = wanted
     if validation_fraction:
@@ -137,8 +137,8 @@ def load(
                 f"{len(chosen)} to validate and {count - len(chosen)} to train"
             )
         kept = np.setdiff1d(np.arange(count), chosen)
-        held_out = {key: _pick(array, chosen) for key, array in train.items()}
-        train = {key: _pick(array, kept) for key, array in train.items()}
+        held_out = {key: pick(array, chosen) for key, array in train.items()}
+        train = {key: pick(array, kept) for key, array in train.items()}
         count = len(kept)
 
     spec = DataSpec(name, count, rows.features)
@@ -284,8 +284,3 @@ def _read(
     base, slash, config = name.partition("/")
     full_name = BUILT.get(base, base) + slash + config
     return prepared.read(full_name, data_dir, split, domain, *size, names)
-
-
-def _pick(array, rows: np.ndarray):
-    """Some rows of an array, without reading those that lie on disk."""
-    return array.pick(rows) if isinstance(array, RowsOnDisk) else array[rows]

@@ -7,9 +7,10 @@ The pitch, a MIDI number from 0 to 127, is looked for in this order:
     pitch_60 or pitch60 anywhere in a name
     _060_ in a name, or _060 at its end: three digits
 
-Sub-folders, at any depth below them, name the instrument. Channels are mixed to one.
-The rate is that of most files, and the length that of the longest; others are resampled
-or followed by silence, which `Rows.remarks` says. Samples become 16 bits.
+Sub-folders, at any depth below them, name the instrument; above these may be splits,
+see `tfgen.data.tree`. Channels are mixed to one. The rate is that of most files, and
+the length that of the longest; others are resampled or followed by silence, which
+`Rows.remarks` says. Samples become 16 bits.
 """
 
 import collections
@@ -90,13 +91,18 @@ def read(root: Path, name: str, on_corrupt: str = "stop") -> Rows:
     if all("velocity" in m for m in marks):
         features["velocity"] = Feature((), "int64")
         train["velocity"] = np.array([m["velocity"] for m in marks])
-    parents = [path.relative_to(root).parts[:-1] for path in paths]
-    if all(parents):
-        names = sorted({parts[0] for parts in parents})
+    arranged = tree.Tree(root, list(paths), "sounds")
+    if all(arranged.parents):
+        names = sorted({parts[0] for parts in arranged.parents})
         features["instrument"] = Feature((), "int64", classes=tuple(names))
-        train["instrument"] = np.array([names.index(p[0]) for p in parents])
+        train["instrument"] = np.array([names.index(p[0]) for p in arranged.parents])
     remarks = _remarks(rates, rate, channels, audio, length)
-    return Rows(features, train, skipped=tuple(skipped), remarks=remarks)
+    return Rows(
+        features,
+        **arranged.divided(train),
+        skipped=tuple(skipped),
+        remarks=(*remarks, *tree.remarks(root)),
+    )
 
 
 def _remarks(rates, rate, channels, audio, length):
