@@ -116,7 +116,7 @@ def _alone(config, stream):
     ours = sides.Steps(model, stream, model.updates_per_step)
     seconds = sides.by_kind(ours, FLAGS.steps, FLAGS.rounds)
     rows = FLAGS.batch * model.updates_per_step
-    return _result(config, ours, sides.summary_of_kinds(seconds, rows))
+    return _result(config, ours, sides.summary_of_kinds(seconds, rows, model))
 
 
 def _result(config, ours, found):

@@ -186,8 +186,12 @@ def by_kind(ours, steps, rounds):
     return seconds
 
 
-def summary_of_kinds(seconds, rows):
-    """Return each kind's median, their mean over the cycle, rows a second, memory."""
+def summary_of_kinds(seconds, rows, model):
+    """Return each kind's median, their mean over the cycle, rows a second, memory.
+
+    `added_ms`, of a model some of whose steps have further updates: what each of these
+    adds to the steps it is in, beside the step without, "main".
+    """
     medians = {method: np.median(each) for method, each in seconds.items()}
     count = sum(map(len, seconds.values()))
     mean = sum(len(each) * medians[m] for m, each in seconds.items()) / count
@@ -195,9 +199,26 @@ def summary_of_kinds(seconds, rows):
     return {
         "ours_ms": round(1e3 * float(mean), 4),
         "kinds_ms": {m: round(1e3 * float(each), 4) for m, each in medians.items()},
+        **_added(medians, model),
         "examples_per_second": round(rows / float(mean), 2),
         "peak_memory_mib": round(peak / 1024),
     }
+
+
+def _added(medians, model):
+    """Split kinds `<update>_step` and `<update>_and_<update>_step` into their updates.
+
+    Least squares: one unknown for each update and one for what all steps have.
+    """
+    kinds = [kind.removesuffix("_step").split("_and_") for kind in medians]
+    kinds = [[] if updates == ["train"] else updates for updates in kinds]
+    names = sorted(set().union(*kinds))
+    if not names or not all(hasattr(model, f"{name}_update") for name in names):
+        return {}
+    table = [[1.0, *(name in updates for name in names)] for updates in kinds]
+    found, *_ = np.linalg.lstsq(np.array(table), [*medians.values()], rcond=None)
+    pairs = zip(["main", *names], found, strict=True)
+    return {"added_ms": {name: round(1e3 * float(x), 4) for name, x in pairs}}
 
 
 def matmul_peak(size=2048, repeats=5):

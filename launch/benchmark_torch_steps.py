@@ -1,5 +1,6 @@
 """Training steps of single models in PyTorch."""
 
+import math
 import random
 
 import torch
@@ -233,17 +234,17 @@ class VideoGAN(OfLogits):
 
 
 class StyleGAN2(OfLogits):
-    """Of `stylegan2` without path length; `--steps` a multiple of R1's interval."""
+    """Of `stylegan2`; `--steps` a multiple of the regularisers' intervals."""
 
     trained = {
         "generator_optimizer": ("mapping", "synthesis"),
         "discriminator_optimizer": ("discriminator",),
     }
-    written_for = {"labels": False, "mirror": False, "path_every": 0}
+    written_for = {"labels": False, "mirror": False}
 
     def __init__(self, model, stream, form):
         super().__init__(model, stream, form)
-        self.done = 0
+        self.done, self.mean_length = 0, torch.zeros([])
 
     @staticmethod
     def networks_of(model):
@@ -265,13 +266,16 @@ class StyleGAN2(OfLogits):
             logits = discriminator(self.make("generator", draw)).float()
         deception = F.softplus(-logits).mean()
         self.update("generator_optimizer", deception)
+        found = {"generator_loss": deception}
+        if config.path_every and self.done % config.path_every == 0:
+            found |= self.regularise_lengths(draw, real.shape)
         share = 1 - 0.5 ** (self.batch / config.average_images)
         for name in ("mapping", "synthesis"):
             self.move_average(name, share)
         with torch.no_grad(), self.precision():
             fake = self.make("discriminator", draw)
         separation = self.separate(discriminator, real, fake)
-        found = {"generator_loss": deception, "discriminator_loss": separation}
+        found["discriminator_loss"] = separation
         if config.r1_every and self.done % config.r1_every == 0:
             real.requires_grad_()
             with self.precision():
@@ -283,19 +287,41 @@ class StyleGAN2(OfLogits):
         self.done += 1
         return found
 
+    def regularise_lengths(self, draw, shape):
+        """Update the generator by its path lengths, of half as many images."""
+        config, (rows, channels, height, width) = self.config, shape
+        rows = max(1, rows // 2)
+        pixels = draw("path_length_pixels", [height, width, channels])[:rows]
+        w, drawn = self.styles("path_length", draw, rows)
+        with self.precision():
+            images = self.networks["synthesis"](w, drawn).float()
+        total = (images * pixels.movedim(-1, 1)).sum() / math.sqrt(height * width)
+        (slopes,) = torch.autograd.grad(total, w, create_graph=True)
+        lengths = (slopes.square().sum(2).mean(1) + 1e-12).sqrt()
+        mean = lengths.mean().lerp(self.mean_length, 0.99)
+        penalty = (lengths - mean).square().mean()
+        self.mean_length = mean.detach()
+        weight = config.path_every * config.path_weight
+        self.update("generator_optimizer", weight * penalty)
+        return {"path_length": self.mean_length, "path_length_penalty": penalty}
+
     def make(self, purpose, draw):
         """Return images of two latents each."""
+        return self.networks["synthesis"](*self.styles(purpose, draw, self.batch))
+
+    def styles(self, purpose, draw, rows):
+        """Return copies of w of two latents each, and noise, of the first rows."""
         generator = self.model.generator
-        z = draw(f"{purpose}_z", [2, generator.latent_size])
-        uniforms = draw(f"{purpose}_mixing", [2], noise.uniform)
-        drawn = draw(f"{purpose}_noise", [generator.noise_size])
+        z = draw(f"{purpose}_z", [2, generator.latent_size])[:rows]
+        uniforms = draw(f"{purpose}_mixing", [2], noise.uniform)[:rows]
+        drawn = draw(f"{purpose}_noise", [generator.noise_size])[:rows]
         first, second = (self.networks["mapping"](z[:, n]) for n in (0, 1))
         place = 1 + (uniforms[:, 1] * (generator.copies - 1)).floor()
         mixed = uniforms[:, 0] < self.config.mixing
         place = torch.where(mixed, place, float(generator.copies))
         is_second = torch.arange(generator.copies) >= place[:, None]
         w = torch.where(is_second[..., None], second[:, None], first[:, None])
-        return self.networks["synthesis"](w, drawn)
+        return w, drawn
 
 
 TWINS = {

@@ -7,6 +7,7 @@ from tfgen.data import Stream
 
 ROWS = 256
 CLASSES = tuple("0123456789")
+DOMAINS = ("source", "target")  # of `pair`
 
 
 def digits(size=28, rows=ROWS):

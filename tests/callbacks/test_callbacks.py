@@ -107,6 +107,27 @@ def test_the_guard_may_skip(capsys):
     assert all(np.isfinite(w).all() for w in model.generator.get_weights())
 
 
+@pytest.mark.parametrize("length", [1, 4])
+def test_the_guard_does_not_skip_for_ever(length):
+    from tests.core.test_model import Breaks
+
+    class BreaksAgain(Breaks):
+        """At step 4, and from step 8 on."""
+
+        @property
+        def at(self):
+            return tf.where(self.step.value >= 8, self.step.value, 4)
+
+    model = BreaksAgain.create(StockConfig(), stream(8).spec)
+    model.compile(undo_nonfinite=True, steps_per_execution=length)
+    guard = callbacks.NaNGuard(4, "skip")
+    fit(model, 104, guard)  # 96 in a row
+    assert (guard.skipped, model.nonfinite_in_a_row) == (25, 96)
+    fit(model, 96, guard)  # a run that goes on counts its own
+    with pytest.raises(Stopped, match="step 296: .* the last 100 steps were all und"):
+        fit(model, 200, guard)
+
+
 # Logs -------------------------------------------------------------------------
 
 

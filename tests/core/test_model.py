@@ -1,6 +1,7 @@
 """The training contract: what fit, gradients, apply and descend do."""
 
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
@@ -143,6 +144,28 @@ def test_an_optimizer_that_wants_scaled_losses_is_refused():
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     with pytest.raises(ValueError, match="critic_optimizer is a LossScaleOptimizer"):
         build(critic_optimizer=scaled)
+
+
+@pytest.mark.parametrize("xla", ["off", "on"])
+def test_gradients_of_two_steps_add_up(xla):
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    model = build(critic_optimizer=optimizer, xla=xla)
+    weights = [model.critic.get_weights()]
+    for _ in range(4):
+        fit(model, 1)
+        weights.append(model.critic.get_weights())
+    moved = [
+        any(np.any(new != old) for new, old in zip(after, before, strict=True))
+        for before, after in itertools.pairwise(weights)
+    ]
+    assert moved == [False, True, False, True]
+
+
+def test_adding_gradients_up_is_refused_with_replicas(two_replicas):
+    with two_replicas.scope():
+        optimizer = keras.optimizers.SGD(gradient_accumulation_steps=2)
+    with pytest.raises(ValueError, match="critic_optimizer has gradient_accumulation_"):
+        build(strategy=two_replicas, critic_optimizer=optimizer)
 
 
 def test_a_method_that_keras_would_overwrite_is_refused():

@@ -217,10 +217,14 @@ def test_noise_bias_and_activation():
     np.testing.assert_allclose(layer([x, w, noise]), wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
-def test_demodulated_outputs_have_unit_variance(scale):
+@pytest.mark.parametrize(
+    ("scale", "kernel"), [(0.01, 1.0), (1.0, 1.0), (100.0, 1.0), (1.0, 100.0)]
+)
+def test_demodulated_outputs_have_unit_variance(scale, kernel):
     layer = ModulatedConv2D(16, 3, use_bias=False)
     x, w = normal(8, 24, 24, 32), scale * normal(8, 32, seed=1)
+    layer([x, w])
+    layer.kernel.assign(kernel * layer.kernel)
     # Not at the border. 8 x 22 x 22 numbers a map, correlated: within 0.05.
     inner = layer([x, w])[:, 1:-1, 1:-1].numpy()
     np.testing.assert_allclose(inner.std(axis=(0, 1, 2)), 1, atol=0.05)

@@ -94,15 +94,17 @@ EVERY = {"path_every": 4, "r1_every": 16}
 
 
 @pytest.mark.slow
-def test_an_execution_of_sixteen_steps_is_sixteen_steps(two_replicas):
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_execution_of_sixteen_steps_is_sixteen_steps(replicas, request):
     """At the published intervals."""
+    strategy = request.getfixturevalue("two_replicas") if replicas == 2 else None
     digests = set()
     for length in (1, 16):
         model = build(
             hparams=EVERY,
             run_eagerly=False,
             steps_per_execution=length,
-            strategy=two_replicas,
+            strategy=strategy,
         )
         fit(model, 32)
         once = dict(model.traces)
@@ -114,6 +116,41 @@ def test_an_execution_of_sixteen_steps_is_sixteen_steps(two_replicas):
         fit(model, 16)
         assert model.traces == once
     assert len(digests) == 1
+
+
+def test_mirrored_images_are_trained_on():
+    model = build(hparams={"mirror": True})
+    seen = {"discriminator_loss": [], "r1_loss": []}
+
+    def record(name):
+        loss = getattr(model, name)
+
+        def recorded(real, *inputs):
+            seen[name].append(real)
+            return loss(real, *inputs)
+
+        setattr(model, name, recorded)
+
+    for name in seen:
+        record(name)
+    fit(model, 2)  # R1 in the first
+    data = stream(8)
+    for step, (batch, found) in enumerate(
+        zip(data.dataset().take(2), seen["discriminator_loss"], strict=True)
+    ):
+        images = batch["image"].numpy() / 127.5 - 1.0
+        uniforms = noise.uniform(model.seed, step, "mirror", 16, [3]).numpy()
+        left = uniforms[:, 2] < 0.5
+        assert 0 < left.sum() < 16
+        wanted = np.where(left[:, None, None, None], images[:, :, ::-1], images)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert np.abs(images - wanted).max() > 0.1
+    np.testing.assert_array_equal(seen["r1_loss"][0], seen["discriminator_loss"][0])
+
+
+def test_images_are_not_mirrored_unasked(model):
+    batch = {"image": tf.constant(normal(8, 8, 8, 1))}
+    assert model.mirrored(batch) is batch
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ import sys
 from tfgen.callbacks.steps import AtSteps
 from tfgen.core.errors import Stopped
 
+MOST = 100  # steps in a row that are undone before a training ends
+
 
 class NaNGuard(AtSteps):
     """Look at the finite flags the steps returned, every `every` steps.
@@ -15,7 +17,8 @@ class NaNGuard(AtSteps):
     Args:
         every: Steps between looks; give what divides the save interval.
         policy: "stop" raises `Stopped` naming step, network and loss; "skip" says
-            so on stderr (a model compiled with `undo_nonfinite` has undone it).
+            so on stderr (a model compiled with `undo_nonfinite` has undone it), and
+            raises it once the last 100 steps or more were all undone.
     """
 
     def __init__(self, every=1, policy="stop"):
@@ -38,4 +41,9 @@ class NaNGuard(AtSteps):
         if self.policy == "stop":
             raise Stopped(f"{message}; the last save is kept")
         self.skipped += 1
+        if (undone := self.model.nonfinite_in_a_row) >= MOST:
+            raise Stopped(
+                f"{message}, and the last {undone} steps were all undone: nothing is "
+                "learned any more; the last save is kept"
+            )
         print(f"{message}; the step is undone", file=sys.stderr)

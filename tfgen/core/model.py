@@ -174,6 +174,12 @@ class GenerativeModel(Trainer):
                 f"{name} is a LossScaleOptimizer, which would divide gradients of "
                 "losses that nobody has scaled; bfloat16 needs none"
             )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if optimizer.gradient_accumulation_steps and replicas > 1:
+            raise ValueError(
+                f"{name} has gradient_accumulation_steps, which does not work with "
+                f"replicas: {replicas} replicas already average as many gradients"
+            )
         extended = self.distribute_strategy.extended
         for variable in optimizer.variables:
             if not extended.variable_created_in_scope(variable.value):

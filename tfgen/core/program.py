@@ -10,6 +10,24 @@ import tensorflow as tf
 LONGEST = 50  # steps in one program: their data and noise lie in memory
 
 
+def marks(finite, position):
+    """Return what tells of many steps, by their minimum, which were finite.
+
+    Args:
+        finite: Flags `[m]` of one step that are 1 where an update was finite.
+        position: Number of the step, int64.
+
+    Returns:
+        int64 `[m + 1]`: of each flag the position where it is not 1; then, where all
+        are, -(position + 1), so that the minimum is of the last such step. Elsewhere
+        the largest int64.
+    """
+    none = tf.int64.max
+    broken = tf.where(finite < 1.0, position, none)
+    whole = tf.where(tf.reduce_all(finite >= 1.0), -position - 1, none)
+    return tf.concat([broken, whole[tf.newaxis]], axis=0)
+
+
 def run(model, iterator, step, length):
     """Run `length` steps on the next elements of `iterator`.
 
@@ -21,8 +39,7 @@ def run(model, iterator, step, length):
         length: Steps.
 
     Returns:
-        The scalars of the last step; for each flag the first step, counted from 0, at
-        which it was not 1, or the largest int64.
+        The scalars of the last step; the minimum of the `marks` of all.
     """
     batch_spec, requests, scalars, flags = _record(model, iterator.element_spec, step)
     noise_spec = {name: tf.TensorSpec([n, *shape]) for name, n, shape, _ in requests}
@@ -40,10 +57,9 @@ def run(model, iterator, step, length):
             model._begin(lambda: model.step.value, given)
             position = tf.identity(model.step.value)
             logs, finite = step(batch)
-            nonfinite = tf.where(finite < 1.0, position, tf.int64.max)
-            return number + 1, logs, tf.minimum(earlier, nonfinite)
+            return number + 1, logs, tf.minimum(earlier, marks(finite, position))
 
-        start = tf.zeros([scalars]), tf.fill([flags], tf.int64.max)
+        start = tf.zeros([scalars]), tf.fill([flags + 1], tf.int64.max)
         return _loop(longest, body, *start)
 
     program = tf.function(steps, jit_compile=True, autograph=False)
@@ -59,7 +75,7 @@ def run(model, iterator, step, length):
         logs, nonfinite = program(stacked)
         return number + 1, logs, tf.minimum(earlier, nonfinite)
 
-    start = tf.zeros([scalars]), tf.fill([flags], tf.int64.max)
+    start = tf.zeros([scalars]), tf.fill([flags + 1], tf.int64.max)
     return _loop(length // longest, execution, *start)
 
 

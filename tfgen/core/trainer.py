@@ -36,10 +36,12 @@ class Trainer(keras.Model):
         self.traces = {}  # graph name -> how often it was traced
         self._tracing = threading.local()  # replicas are traced in threads
         # What changes each step stays out of Keras' attribute tracking: 0.1 ms.
-        # Stage -> names of the flags its step returns, and flags not yet looked at.
+        # Stage -> names of the flags its step returns, and flags not yet looked at;
+        # how many steps there were up to the last finite one.
         self._host = types.SimpleNamespace(
             guarded={},
             nonfinite={},
+            last_finite=0,
             logs={},
             steps_run=0,
             log_every=1,
@@ -100,12 +102,18 @@ class Trainer(keras.Model):
         """
         found = []
         for method, seen in self._host.nonfinite.items():
-            first = np.min([steps.numpy() for steps in seen], axis=0)
-            found += zip(first.tolist(), self._host.guarded[method], strict=True)
+            *first, last = np.min([steps.numpy() for steps in seen], axis=0).tolist()
+            found += zip(first, self._host.guarded[method], strict=True)
+            self._host.last_finite = max(self._host.last_finite, -last)
         self._host.nonfinite.clear()
         # Of several in one step, the first update: it has broken the others.
         step, name = min(found, key=lambda pair: pair[0], default=(tf.int64.max, None))
         return None if step == tf.int64.max else (step, name)
+
+    @property
+    def nonfinite_in_a_row(self):
+        """How many steps there were after the last finite one, as of `nonfinite`."""
+        return self._host.steps_run - self._host.last_finite
 
     @property
     def log_every(self):
@@ -126,7 +134,7 @@ class Trainer(keras.Model):
 
         `steps_per_epoch` of a stream is as many as read its rows once, if not given.
         """
-        self._host.steps_run = self.steps_done
+        self._host.steps_run = self._host.last_finite = self.steps_done
         if hasattr(x, "dataset"):
             # The data never end.
             epoch = max(1, len(x) // (x.batch * self.updates_per_step))
@@ -200,8 +208,7 @@ class Trainer(keras.Model):
     def _step_of(self, method):
         """Return a function of (iterator, count): `count` steps run by `method`.
 
-        It returns the logs of the last; for each flag the first step that was not
-        finite, or the largest int64.
+        It returns the logs of the last, and the minimum of the `program.marks` of all.
         """
         names = []
         run_step = getattr(self, method)
@@ -225,7 +232,7 @@ class Trainer(keras.Model):
         def step(iterator):
             position = tf.identity(self.step.value)
             logs, finite = self._mean(replica_step, next(iterator))
-            return logs, tf.where(finite < 1.0, position, tf.int64.max)
+            return logs, program.marks(finite, position)
 
         step = self._graph(step)
 
