@@ -43,7 +43,11 @@ def _curve(launcher, workdir, model, column, *flags):
 def test_the_critics_estimate_follows_quality_and_a_gans_loss_does_not(
     launcher, tmp_path
 ):
-    """As published: the estimate falls as samples get better, -log D does not."""
+    """The estimate falls as samples get better; a discriminator's loss does not.
+
+    Seen: 1.00 against -0.79 (distances 33 to 0.6 and 18 to 1.3), and the estimate ends
+    at 2 % of its largest.
+    """
     curve, estimates, distances = _curve(
         launcher, tmp_path / "wgan_gp", "wgan_gp", "wasserstein_estimate"
     )
@@ -53,9 +57,6 @@ def test_the_critics_estimate_follows_quality_and_a_gans_loss_does_not(
         launcher, tmp_path / "dcgan", "dcgan", "discriminator_loss"
     )
     of_gan = spearmanr(losses, of_losses).statistic
-    print(
-        of_wgan, of_gan, curve[-1] / curve.max(), distances[[0, -1]], of_losses[[0, -1]]
-    )
     assert of_wgan >= 0.8
     assert of_gan < of_wgan
     assert curve[-1] < 0.4 * curve.max()
