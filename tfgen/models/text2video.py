@@ -68,7 +68,7 @@ SMALL_GIST = {
     **SMALL,
     "gist_size": 16,
     "gist_channels": 32,
-    "deviation": 0.2,
+    "deviation": 1.0,  # with 0.2 the posteriors left the prior: samples were faint
     "gist_learning_rate": 1e-3,
     "gist_beta_1": 0.9,
     "gist_steps": 2000,
