@@ -2,6 +2,7 @@
 
 import types
 
+import keras
 import numpy as np
 import pytest
 import scipy.stats
@@ -106,6 +107,69 @@ def test_a_blind_encoder_has_an_amortisation_gap():
     assert gap.value > 0.5 and gap.value > 3 * gap.error
     assert means["amortisation_gap_positive"].value == 1.0
     assert means["inference_gap"].value > means["approximation_gap"].value
+
+
+class Trained(Linear):
+    """A linear encoder of all pixels, or of the first `seen` alone, as it was trained.
+
+    The best one of some pixels has the mean E[L^-1 W'x / s | those pixels], linear in
+    them, and variances 1 / L_jj; it loses 0.5 d'L d, d what its mean is off by.
+    """
+
+    def __init__(self, seen=SIZE):
+        super().__init__(seen)
+        self.mask = tf.constant(np.arange(SIZE) < seen, tf.float32)
+        self.encoder = keras.layers.Dense(2 * LATENT, kernel_initializer="zeros")
+
+    def posterior(self, x):
+        return local.gaussian(self.encoder(x * self.mask))
+
+    def best(self, x):
+        """(mean of the best encoder, what it loses), each by row."""
+        to_mean = np.linalg.solve(self.precision, self.W.T / VARIANCE)
+        covariance = self.W @ self.W.T + VARIANCE * np.eye(SIZE)
+        known, seen = covariance[:, : self.seen], x[:, : self.seen]
+        filled = np.linalg.solve(known[: self.seen], seen.T).T @ known.T
+        off = (x - filled) @ to_mean.T
+        return filled @ to_mean.T, 0.5 * np.sum(off @ self.precision * off, axis=1)
+
+    def train(self, x, steps=600):
+        rate = keras.optimizers.schedules.CosineDecay(0.05, steps)
+        self.encoder.build(x.shape)
+        optimizer = keras.optimizers.Adam(rate)
+        optimizer.build(self.encoder.trainable_variables)
+
+        @tf.function(autograph=False)
+        def step(epsilon):
+            variables = [v.value for v in self.encoder.trainable_variables]
+            with tf.GradientTape() as tape:
+                at = self.encoder(x * self.mask)
+                bound = local.bound(self.likelihood, self.prior, x, at, epsilon)
+                loss = -tf.reduce_mean(bound)
+            optimizer.apply(tape.gradient(loss, variables))
+
+        for number in range(steps):
+            step(tf.random.stateless_normal([4, len(x), LATENT], [7, number]))
+        return self
+
+
+@pytest.mark.parametrize("seen", [SIZE, SIZE // 2])
+def test_a_trained_encoder_has_the_gap_of_the_closed_form(seen):
+    """No gap with all pixels, which q* is linear in; half of them leave one."""
+    model = Trained(seen)
+    x, _ = model.data(4000)
+    model.train(x)
+    mean, loss = model.best(x)
+    found = model.posterior(x)
+    # A linear fit to 4,000 rows, whose own covariance is off by 2 %.
+    np.testing.assert_allclose(found.mean(), mean, atol=0.15)
+    variance = np.broadcast_to(1 / np.diag(model.precision), found.variance().shape)
+    np.testing.assert_allclose(found.variance(), variance, rtol=0.05)
+    gap = gaps.measure(model, x[:40], k=1000, steps=300).estimates()["amortisation_gap"]
+    wanted = loss[:40].mean()
+    assert wanted < 1e-9 if seen == SIZE else wanted > 0.5
+    # Paired draws: the error is that over rows, most of which both have.
+    assert gap.value == pytest.approx(wanted, abs=0.02 + 0.05 * wanted)
 
 
 def test_batches_do_not_matter_and_bad_input_is_refused():

@@ -199,6 +199,7 @@ def test_one_layer_is_the_vae_bit_for_bit():
 )
 def test_one_layer_trains_like_its_plain_class(layered, plain):
     own = {"pixels": "binarised", "adam_epsilon": 1e-4, "samples": 2}
+    own["bias_at_mean"] = True
     pair = [
         build(layered, latents=(4,), hidden=(16,), depth=2, activation="tanh", **own),
         build(plain, latent_size=4, hidden=(16, 16), activation="tanh", **own),

@@ -161,6 +161,52 @@ def test_convolutional_networks_train(likelihood):
     )
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "fixed_gaussian"])
+@pytest.mark.parametrize("networks", ["dense", "convolutional"])
+def test_the_output_bias_starts_at_the_data_s_mean(networks, likelihood):
+    model = build(
+        bias_at_mean=True, networks=networks, likelihood=likelihood, learning_rate=1e-12
+    )
+    model.fit(stream(8), steps_per_epoch=1, verbose=0)
+    for variable in model.decoder.trainable_variables:
+        if variable.name == "kernel":  # what is left is the bias of the outputs
+            variable.assign(0.0 * variable.value)
+    mean = (stream(8).arrays["image"] / 255.0).mean(axis=0)
+    if networks == "convolutional":  # a bias a channel
+        mean = np.full_like(mean, mean.mean())
+    if likelihood != "fixed_gaussian":
+        mean = mean.clip(1e-3, 1 - 1e-3)
+    assert mean.std() > 0.1 or networks == "convolutional"
+    np.testing.assert_allclose(model.decode(normal(2, 4))[1], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("at_mean", [True, False])
+def test_a_trained_output_bias_stays(at_mean):
+    model = build(bias_at_mean=at_mean, learning_rate=1e-12)
+    *_, bias = model.decoder.trainable_variables
+    start = np.full(64, 0.25, "float32") if at_mean else np.zeros(64, "float32")
+    bias.assign(start)
+    model.fit(stream(8), steps_per_epoch=1, verbose=0)
+    np.testing.assert_allclose(bias, start, atol=1e-9)
+
+
+def test_which_classes_start_at_the_mean():
+    at_mean = {
+        name: models.configure(name, "paper").bias_at_mean
+        for name in ("ae", "vae", "iwae", "hierarchical_vae", "ladder_vae", "dlgm")
+    }
+    assert [name for name, yes in at_mean.items() if yes] == [
+        "iwae",
+        "hierarchical_vae",
+    ]
+
+
+def test_parameters_of_the_published_one_layer_network():
+    model = models.build("iwae", "paper", spec=stream(28).spec, xla="off")
+    weights = [v for n in model.networks.values() for v in n.weights]
+    assert sum(math.prod(v.shape) for v in weights) == 425_284
+
+
 def test_stages_of_the_learning_rate():
     # The published schedule: stage i of 8 lasts 3^i, its rate 1e-3 10^(-i/7).
     rate = latent.adam(PixelConfig(stages=8, stage_steps=10))._learning_rate

@@ -77,6 +77,13 @@ class Trainer(keras.Model):
         """
         return f"{self.stage_of(step)[0]}_step"
 
+    def start_on(self, stream):
+        """Prepare for a first step on rows of `stream`, as `fit` begins at step 0.
+
+        By default nothing. For what starts from the data, such as a bias at their mean;
+        networks that `--init_from` has set come here too and must be left as they are.
+        """
+
     def feed_from(self, source):
         """Accept raw batches of `source`; returns what is done to them, in words."""
         self._feed("test", source)
@@ -139,7 +146,10 @@ class Trainer(keras.Model):
             # The data never end.
             epoch = max(1, len(x) // (x.batch * self.updates_per_step))
             kwargs.setdefault("steps_per_epoch", epoch)
-            x = self._dataset(x, "train", self._host.steps_run, self.updates_per_step)
+            stream, first = x, self._host.steps_run
+            x = self._dataset(stream, "train", first, self.updates_per_step)
+            if first == 0:
+                self.start_on(stream)
             kwargs.setdefault("shuffle", False)
         if hasattr(validation_data, "dataset"):
             validation_steps = validation_steps or _full_batches(validation_data)

@@ -57,6 +57,10 @@ class AE(GenerativeModel):
         """Adam for both networks together."""
         return {"optimizer": latent.adam(self.config)}
 
+    def start_on(self, stream):
+        """Move the output bias to the data's mean, if the config says so."""
+        latent.start_bias(self, stream)
+
     def train_step(self, batch):
         """One descent of the reconstruction loss."""
         loss = self.descend(

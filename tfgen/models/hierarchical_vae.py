@@ -17,11 +17,13 @@ is the Monte Carlo one throughout: only the top KL has a closed form.
 Noise epsilon `[..., rows, sum of latents]` holds all layers, h1 first; a row of it is
 one path. With one layer the networks, their names and log w are those of `vae`.
 
+The output bias of the first two classes starts at the log-odds of the data, as in the
+code of Burda et al.: from 0, h1 falls silent while the mean is learned, and h2 too.
+
 Departures: log sigma^2 heads in all (the code of Burda et al. takes exp of a head as
-sigma, that of Sonderby et al. a softplus as sigma^2), no start of the output's biases
-at the data's mean; `ladder_vae` normalises hidden layers over a row, not hidden layers
-and heads over a batch, so that rows stay independent, and does not clamp each entry of
-the clipped gradients to 0.9.
+sigma, that of Sonderby et al. a softplus as sigma^2); `ladder_vae` normalises hidden
+layers over a row, not hidden layers and heads over a batch, so that rows stay
+independent, and does not clamp each entry of the clipped gradients to 0.9.
 """
 
 import dataclasses
@@ -42,6 +44,7 @@ class LayersConfig(latent.PixelConfig):
 
     pixels: str = latent.pixels_option("binarised")
     adam_epsilon: float = option(1e-4, "of Adam", above=0)
+    bias_at_mean: bool = latent.bias_option(True)
     latents: tuple[int, ...] = option((100, 50), "sizes of the layers, h1 first")
     hidden: tuple[int, ...] = option(
         (200, 100), "units of the networks between h_{l-1} and h_l, x first"
@@ -99,6 +102,7 @@ class LadderVAEConfig(HierarchicalVAEConfig):
     norm: str = option(
         "layer", "of hidden layers, over a row", choices=("none", "layer")
     )
+    bias_at_mean: bool = latent.bias_option(False)
     learning_rate: float = option(2e-4, "Adam, at the start", above=0)
     gradient_norm: float = option(4.0, "greatest, of all gradients", above=0)
     warmup_steps: int = option(46875, "of the rates' weight from 0 to beta", at_least=0)

@@ -49,6 +49,7 @@ class LocalConfig(Config):
         choices=("grey", "binarised"),
     )
     learning_rate: float = option(1e-3, "Adam, networks", above=0)
+    bias_at_mean: bool = latent.bias_option(False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,13 @@ N(f(z), c I).
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen.core import noise
 from tfgen.core.config import Config, option
+from tfgen.core.spec import adapter
 from tfgen.losses import likelihoods
 from tfgen.networks import convolutional, dense
 
@@ -25,6 +27,13 @@ def pixels_option(default):
         "grey: as they are; binarised: drawn anew from Bernoulli(grey) at each use; "
         "binarised_once: drawn once for each image of the data",
         choices=("grey", "binarised", "binarised_once"),
+    )
+
+
+def bias_option(default):
+    """Return the field that says where the decoder's output bias starts."""
+    return option(
+        default, "output bias starts at the data's mean (its log-odds), not at 0"
     )
 
 
@@ -43,6 +52,7 @@ class PixelConfig(Config):
         1, "stage i lasts 3^i stage_steps at learning_rate 10^(-i/7)", at_least=1
     )
     stage_steps: int = option(3000, "of stage 0; the last stage never ends", at_least=1)
+    bias_at_mean: bool = bias_option(False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +84,36 @@ def observe(model, batch):
     else:
         draw = noise.uniform_of_rows(0, "pixels", batch["index"], shape[1:])
     return tf.cast(draw < images, tf.float32)
+
+
+MEAN_ROWS = 10_000  # at most, evenly spaced: their mean is known to 0.005
+
+
+def start_bias(model, stream):
+    """Move the decoder's output bias from 0 to the mean of the images of a stream.
+
+    log-odds of means clipped to [0.001, 0.999], where a sigmoid follows, so that before
+    any step the model of independent pixels is there and the code is not made silent
+    while it is learned. A bias of convolutions is of a channel, and of its mean. A bias
+    that is not 0 has been trained and stays. Burda et al. 2016, released code.
+
+    Args:
+        model: With `config.bias_at_mean`, and a decoder whose last layers with a bias
+            are its outputs, the mean first.
+        stream: Rows that the model is about to train on.
+    """
+    heads = [layer for layer in model.decoder.layers if hasattr(layer, "bias")]
+    bias = heads[-pixel_parameters(model.config)].bias
+    if not model.config.bias_at_mean or tf.reduce_any(bias.value != 0.0):
+        return
+    rows = np.arange(0, len(stream), -(-len(stream) // MEAN_ROWS))
+    adapt, _ = adapter(stream.spec, model.spec)
+    images = adapt({"image": tf.constant(stream.arrays["image"][rows])})["image"]
+    mean = tf.reduce_mean(tf.reshape(images, [-1, *bias.shape]), axis=0)
+    if model.config.likelihood != "fixed_gaussian":
+        mean = tf.clip_by_value(mean, 1e-3, 1.0 - 1e-3)
+        mean = tf.math.log(mean) - tf.math.log1p(-mean)
+    bias.assign(mean)
 
 
 def standard_normal(size):

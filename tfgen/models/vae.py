@@ -16,8 +16,8 @@ is reported with weight 1.
 
 All quantities are nats per image: pixels and latents are summed, rows averaged.
 Departures: Adam and Glorot initialisation instead of Adagrad and N(0, 0.01); the
-weight prior of the paper's full objective is left out; the output bias does not
-start at the data's log-odds as in Burda's code.
+weight prior of the paper's full objective is left out. `iwae` starts its output bias at
+the data's log-odds, as in Burda's code; `bias_at_mean` says so of each class.
 
 Rows are independent, so N replicas of B rows equal one device with N * B rows, except
 with free bits, whose maximum is over the means of a replica's rows.
@@ -54,6 +54,7 @@ class IWAEConfig(latent.CodeConfig):
     hidden: tuple[int, ...] = option((200, 200), "units of dense hidden layers")
     pixels: str = latent.pixels_option("binarised")
     adam_epsilon: float = option(1e-4, "of Adam", above=0)
+    bias_at_mean: bool = latent.bias_option(True)
     samples: int = option(5, "draws of z a row (k)", at_least=1)
 
 
@@ -96,6 +97,10 @@ class VAE(GenerativeModel):
     def default_optimizers(self):
         """Adam for all networks together."""
         return {"optimizer": latent.adam(self.config)}
+
+    def start_on(self, stream):
+        """Move the output bias to the data's mean, if the config says so."""
+        latent.start_bias(self, stream)
 
     def train_step(self, batch):
         """One descent of the loss."""
