@@ -102,6 +102,13 @@ def test_samples_that_grow_apart_have_not_collapsed():
     assert sounded(growing)[0] == {}
 
 
+@pytest.mark.parametrize(
+    ("diversity", "raised"), [(0.02, {"collapse": 1550}), (0.3, {})]
+)
+def test_samples_may_be_alike_in_the_beginning(diversity, raised):
+    assert sounded([HEALTHY | {"health/diversity": diversity}] * 36)[0] == raised
+
+
 def test_trend_is_of_the_estimate():
     reports = [{"wasserstein_estimate": e, "health/ranking": 1.0} for e in (8, 8, 4, 4)]
     assert sounded(reports)[1]["health/estimate_trend"] == pytest.approx(-0.5)
