@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from launch import translation
 from tests import synthetic
+from tests.data.test_sources import given
 from tfgen import models
 from tfgen.core import checkpoint
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
+from tfgen.data import load_pair
 from tfgen.layers.image_pool import ImagePool
 from tfgen.layers.instance_norm import InstanceNorm
 from tfgen.layers.views import random_view
@@ -296,6 +299,54 @@ def test_the_gradient_of_a_batch_is_the_mean_of_its_halves():
     halves = (gradient(slice(0, 8)) + gradient(slice(8, 16))) / 2
     # Seen: 6e-7 of the largest.
     np.testing.assert_allclose(halves, whole, atol=1e-5 * np.abs(whole).max())
+
+
+# What the cycle is for ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recoloured(tmp_path_factory):
+    """Emoji, and others with their colours turned; of the test rows both are known."""
+    folder = tmp_path_factory.mktemp("emoji")
+    manual = folder / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    for name in ("emoji_google_64.png", "emoji_index.json"):
+        (manual / name).symlink_to(given("data", name).resolve())
+    how = {"batch": 8, "image_size": 16, "data_dir": str(folder)}
+    return load_pair("emoji/google", "emoji/recoloured", **how)
+
+
+@pytest.mark.slow
+def test_without_the_cycle_loss_images_are_forgotten(recoloured):
+    """Held-out names, after 300 steps. The control is worse both ways.
+
+    Seen with seeds 0 (400 steps), 1, 2: 13.4 to 14.1 dB and 31 to 35 % of 283 found
+    again; without 9.7 to 11.7 dB and at most 2 %.
+    """
+    found = {}
+    for weight in (10.0, 0.0):
+        hparams = {
+            "channels": 8,
+            "blocks": 1,
+            "judge_channels": 16,
+            "identity_weight": 0.0,
+            "cycle_weight": weight,
+            "learning_rate": 1e-3,
+            "constant_steps": 150,
+            "decay_steps": 150,
+        }
+        model = models.build(
+            "cyclegan", "small", spec=recoloured.spec, seed=1, hparams=hparams
+        )
+        model.fit(recoloured.train, steps_per_epoch=300, verbose=0)
+        measured = translation.measure(model, recoloured.test, translation.METRICS)
+        found[weight] = {name: each.value for name, (each, *_) in measured.items()}
+    with_it, without = found[10.0], found[0.0]
+    for way in ("ab", "ba"):
+        assert with_it[f"psnr_{way}"] > without[f"psnr_{way}"] + 1.0, found
+        assert with_it[f"retrieval_{way}"] > 0.2 > 0.05 > without[f"retrieval_{way}"]
+    for domain in ("a", "b"):
+        assert with_it[f"cycle_l1_{domain}"] < without[f"cycle_l1_{domain}"] - 0.05
 
 
 # What it refuses ---------------------------------------------------------------------
