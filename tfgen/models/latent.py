@@ -5,6 +5,7 @@ N(f(z), c I).
 """
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -86,7 +87,7 @@ def observe(model, batch):
     return tf.cast(draw < images, tf.float32)
 
 
-MEAN_ROWS = 10_000  # at most, evenly spaced: their mean is known to 0.005
+MEAN_OF = 2**23  # numbers at most, of rows evenly spaced: 10,000 digits
 
 
 def start_bias(model, stream):
@@ -102,11 +103,14 @@ def start_bias(model, stream):
             are its outputs, the mean first.
         stream: Rows that the model is about to train on.
     """
+    if not model.config.bias_at_mean:
+        return
     heads = [layer for layer in model.decoder.layers if hasattr(layer, "bias")]
     bias = heads[-pixel_parameters(model.config)].bias
-    if not model.config.bias_at_mean or tf.reduce_any(bias.value != 0.0):
+    if tf.reduce_any(bias.value != 0.0):
         return
-    rows = np.arange(0, len(stream), -(-len(stream) // MEAN_ROWS))
+    most = max(1, MEAN_OF // math.prod(model.spec.image.shape))
+    rows = np.arange(0, len(stream), -(-len(stream) // most))
     adapt, _ = adapter(stream.spec, model.spec)
     images = adapt({"image": tf.constant(stream.arrays["image"][rows])})["image"]
     mean = tf.reduce_mean(tf.reshape(images, [-1, *bias.shape]), axis=0)
