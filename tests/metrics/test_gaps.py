@@ -153,6 +153,7 @@ class Trained(Linear):
         return self
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [SIZE, SIZE // 2])
 def test_a_trained_encoder_has_the_gap_of_the_closed_form(seen):
     """No gap with all pixels, which q* is linear in; half of them leave one."""
