@@ -320,9 +320,9 @@ def recoloured(tmp_path_factory):
 def test_without_the_cycle_loss_images_are_forgotten(recoloured):
     """Held-out names, after 300 steps. The control is worse both ways.
 
-    Seen with seeds 0 (400 steps), 1, 2 on one thread: 13.4 to 14.1 dB and 31 to 35 % of
-    283 found again; without 9.7 to 11.7 dB and at most 2 %. Seed 1 again, on two threads,
-    where sums are in another order: 18 % one way, so 10 % is what is asked for.
+    Seen with seeds 0 (400 steps), 1, 2 on one thread: 13.4 to 14.1 dB and 31 to 35 %
+    of 283 found again; without 9.7 to 11.7 dB and at most 2 %. Seed 1 again, on two
+    threads, which add up in another order: 18 % one way, so 10 % is asked for.
     """
     found = {}
     for weight in (10.0, 0.0):
