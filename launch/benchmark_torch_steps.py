@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from tfgen.core import noise
 
 from . import benchmark_twins
-from .benchmark_torch import Twin
+from .benchmark_torch import Twin, uncompiled
 
 
 class VAE(Twin):
@@ -55,7 +55,7 @@ class WGANGP(Twin):
             between = (fake + mix * (real - fake)).requires_grad_()
             with self.precision():
                 scores = critic(torch.cat([real, fake])).float()
-                total = critic(between).float().sum()
+                total = uncompiled(critic)(between).float().sum()
             estimate = scores[: self.batch].mean() - scores[self.batch :].mean()
             (slopes,) = torch.autograd.grad(total, between, create_graph=True)
             norm = (slopes.square().sum((1, 2, 3)) + 1e-12).sqrt()
@@ -280,7 +280,7 @@ class StyleGAN2(OfLogits):
         if config.r1_every and self.done % config.r1_every == 0:
             real.requires_grad_()
             with self.precision():
-                total = discriminator(real).float().sum()
+                total = uncompiled(discriminator)(real).float().sum()
             (slopes,) = torch.autograd.grad(total, real, create_graph=True)
             found["r1"] = slopes.square().sum((1, 2, 3)).mean()
             weight = 0.5 * config.r1_every * config.r1_weight
@@ -295,7 +295,7 @@ class StyleGAN2(OfLogits):
         pixels = draw("path_length_pixels", [height, width, channels])[:rows]
         w, drawn = self.styles("path_length", draw, rows)
         with self.precision():
-            images = self.networks["synthesis"](w, drawn).float()
+            images = uncompiled(self.networks["synthesis"])(w, drawn).float()
         total = (images * pixels.movedim(-1, 1)).sum() / math.sqrt(height * width)
         (slopes,) = torch.autograd.grad(total, w, create_graph=True)
         lengths = (slopes.square().sum(2).mean(1) + 1e-12).sqrt()
