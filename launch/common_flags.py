@@ -25,15 +25,21 @@ def define_workdir():
 
 
 def define_run():
-    """Define the flags that name a run and its checkpoint."""
+    """Define the flags that name a run, its checkpoint and weights."""
     define_workdir()
     flags.DEFINE_string(
         "checkpoint", "latest", "latest, best, or a step; 0: untrained."
     )
+    flags.DEFINE_enum(
+        "weights",
+        "average",
+        ["average", "raw"],
+        "Of networks that have one: their moving average, or what it is of.",
+    )
 
 
 def load_run():
-    """Return (Workdir, its config.json, the model) of --workdir and --checkpoint."""
+    """Return (Workdir, its config.json, the model) that the flags name."""
     if FLAGS.workdir is None:
         raise BadInput("--workdir is needed: the folder of a training")
     workdir = Workdir(FLAGS.workdir)
@@ -42,7 +48,10 @@ def load_run():
 
     import tfgen
 
-    return workdir, run, tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    model = tfgen.load(FLAGS.workdir, FLAGS.checkpoint)
+    if FLAGS.weights == "raw":
+        model.forget_averages()
+    return workdir, run, model
 
 
 def run(main, argv=None):

@@ -179,6 +179,7 @@ class Evaluation:
     def record(self, name, number):
         """Return a record that stands by itself: what was measured, on what, how."""
         averaged = any(n.endswith("_ema") for n in self.model.networks)
+        averaged = averaged and FLAGS.weights == "average"
         return {
             "metric": name,
             **number,

@@ -243,8 +243,9 @@ def _shows_clips():
 
 def _open():
     if FLAGS.saved_model:
-        if FLAGS["checkpoint"].present:
-            raise BadInput("--checkpoint goes with --workdir; an export holds one")
+        for flag in ("checkpoint", "weights"):
+            if FLAGS[flag].present:
+                raise BadInput(f"--{flag} goes with --workdir; an export holds one")
         from tfgen.export import load
 
         exported = load(FLAGS.saved_model)

@@ -10,7 +10,9 @@ import tfgen
 from launch import held_out
 from tests.launch.made_runs import make_run
 from tests.synthetic import digits
+from tfgen.core import checkpoint
 from tfgen.core.spec import to_uint8
+from tfgen.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,25 @@ def test_gan_with_a_classifier(runs, launcher, data, tmp_path):
     assert (record["count"], record["n_fake"]) == (30, 60)
     assert record["width_chosen_on"] == "30 rows of the test split, set aside"
     assert "training images" in record["warning"]
+
+
+def test_raw_weights(launcher, archive, data, tmp_path):
+    path, model = make_run(tmp_path / "run", "wgan_gp", data, archive)
+    for weight in model.generator.trainable_variables:
+        weight.assign(3.0 * weight.value)
+    checkpoint.save(model, Workdir(path).checkpoints)
+    flags = [f"--workdir={path}", "--metrics=wasserstein_estimate", "--num=60"]
+    scores = {}
+    for weights in ("average", "raw"):
+        evaluate(launcher, *flags, f"--weights={weights}")
+        scores[weights] = model.score(model.sample(60, seed=0)).numpy().mean()
+        model.forget_averages()
+    found = json.loads((path / "evaluation.json").read_text())
+    values = {record["weights"]: record["value"] for record in found}
+    assert list(values) == ["moving average", "raw"]
+    shift = scores["average"] - scores["raw"]
+    assert abs(shift) > 1e-3
+    assert values["raw"] - values["moving average"] == pytest.approx(shift, rel=1e-3)
 
 
 def test_parzen_width_from_validation_rows(launcher, archive, tmp_path):

@@ -105,6 +105,11 @@ class GenerativeModel(Trainer):
         setattr(self, f"{name}_ema", twin)
         self._averages.append((network, twin, decay))
 
+    def forget_averages(self):
+        """Set every moving average to its network as it is now."""
+        for network, twin, _ in self._averages:
+            ema.copy(network, twin)
+
     def compile(
         self,
         *,
