@@ -25,13 +25,23 @@ class ModulatedConv2D(Equalised):
         up: Double the image: each pixel adds kernel * x, 2 pixels from its
             neighbour, then `blur`.
         demodulate: Whether the kernel is scaled back to unit norm.
+        learn_noise: Whether the factor is learned; else it stays 0.
         **kwargs: `use_bias`, `activation`, `factor` as of `EqualisedDense`.
     """
 
-    def __init__(self, filters, kernel_size, up=False, demodulate=True, **kwargs):
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        up=False,
+        demodulate=True,
+        learn_noise=True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters, self.kernel_size = filters, kernel_size
         self.up, self.demodulate = up, demodulate
+        self.learn_noise = learn_noise
 
     def build(self, shapes):
         """Create kernel, bias, the style's affine map and the noise's factor."""
@@ -42,7 +52,10 @@ class ModulatedConv2D(Equalised):
         self.affine.build(shapes[1])
         if len(shapes) == 3:
             self.noise_strength = self.add_weight(
-                shape=[], initializer="zeros", name="noise_strength"
+                shape=[],
+                initializer="zeros",
+                trainable=self.learn_noise,
+                name="noise_strength",
             )
 
     def call(self, inputs):

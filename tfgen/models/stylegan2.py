@@ -47,10 +47,9 @@ class StyleGAN2Config(Config):
     latent_size: int = option(512, "length of z and w", at_least=1)
     mapping_layers: int = option(8, "dense layers from z to w", at_least=1)
     mapping_rate: float = option(0.01, "learning rate multiplier of these", above=0)
-    channel_base: int = option(
-        16384, "feature maps at 2^r pixels: base / 2^(r - 1)", at_least=1
-    )
+    channel_base: int = option(16384, "maps at 2^r pixels: base / 2^(r-1)", at_least=1)
     channel_max: int = option(512, "most feature maps", at_least=1)
+    pixel_noise: bool = option(True, "layers learn how much noise to add; else none")
     group: int = option(4, "most rows of a minibatch deviation", at_least=1)
     mixing: float = option(0.9, "probability of two styles", at_least=0, at_most=1)
     r1_weight: float = option(10.0, "gamma; of small: 32 pixels'", at_least=0)

@@ -135,7 +135,9 @@ def synthesis(config, shape):
     style = keras.ops.unstack(w, axis=1)
 
     def layer(x, number, stage, up=False):
-        convolution = ModulatedConv2D(channels(stage), 3, up=up, **_ACTIVE)
+        convolution = ModulatedConv2D(
+            channels(stage), 3, up=up, learn_noise=config.pixel_noise, **_ACTIVE
+        )
         return convolution([x, style[number], maps[number]])
 
     def to_image(x, number):
