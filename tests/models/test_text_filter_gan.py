@@ -175,6 +175,17 @@ def test_other_sentences_are_others(model):
     assert set(apart) == set(range(1, count))
 
 
+def test_a_sentence_that_training_lacks_differs_from_all(model):
+    count = len(model.sentences)
+    model._begin(lambda: tf.constant(3, tf.int64))
+    found = model.other_sentences(
+        "test", tf.fill([40 * count], tf.constant(-1, "int64"))
+    )
+    numbers = (found.numpy()[:, None] == model.sentences).all(axis=-1).argmax(axis=1)
+    # 40 of each are expected; four standard deviations of a binomial.
+    assert np.abs(np.bincount(numbers, minlength=count) - 40).max() < 4 * 40**0.5
+
+
 def test_the_controls():
     """One never sees wrong pairs, the other no filters; both are else the same."""
     real, other, fake = (tf.constant([[x]]) for x in (1.0, 2.0, -0.5))

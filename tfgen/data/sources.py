@@ -12,7 +12,7 @@ import numpy as np
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
-from tfgen.data import discs, folder, npz, ring, shapes, synth_notes
+from tfgen.data import captions, discs, folder, npz, ring, shapes, synth_notes
 from tfgen.data.pipeline import Stream, check_batch_and_seed, pick
 from tfgen.data.rows import Rows
 
@@ -141,7 +141,10 @@ def load(
         train = {key: pick(array, kept) for key, array in train.items()}
         count = len(kept)
 
-    spec = DataSpec(name, count, rows.features)
+    features, train, held_out, test = captions.of_training(
+        rows.features, train, held_out, rows.test
+    )
+    spec = DataSpec(name, count, features)
 
     def stream(arrays, flip=False):
         if arrays is None:
@@ -152,7 +155,7 @@ def load(
         spec,
         stream(train, flip),
         stream(held_out),
-        stream(rows.test),
+        stream(test),
         rows.skipped,
         (*rows.remarks, *_resizing(rows, image_size)),
     )
