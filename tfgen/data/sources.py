@@ -59,8 +59,9 @@ def load(
         `mnist_5k`: 5,000 MNIST digits that need neither file nor network.
         `gaussian_ring`: points of the plane around eight centres.
         `moving_shapes`, and `moving_shapes/` with `v1` (the same), `v2`, `two_shapes`,
-            `novel`, `small`, `small_two_shapes` or `small_novel`: clips and their
-            sentences, drawn in memory, see `tfgen.data.shapes`.
+            `novel`, `small`, `small_one_size`, `small_diagonal`, `small_two_shapes` or
+            `small_novel`: clips and their sentences, drawn in memory, see
+            `tfgen.data.shapes`.
         `moving_discs`: clips of a disc before a gradient, see `tfgen.data.discs`.
         `synth_notes`, `synth_notes/wide`, `synth_notes/paper`: made-up instruments,
             see `tfgen.data.synth_notes`.
