@@ -100,6 +100,16 @@ def test_longer_sentences_change_no_vector(length):
     assert shapes == [(1, 5, 5, 2, 2), (1, 5, 5, 2, 2), (256,)]
 
 
+def test_frames_of_longer_clips():
+    """What launch.train loads the data with."""
+    spec = clips(16, frames=8).spec
+    for frames, wanted in ((0, 8), (4, 4)):
+        config = models.configure("text_filter_gan", "tiny", {"frames": frames})
+        made = TextFilterGAN.create(config, spec)
+        assert made.spec.video.shape == (wanted, 16, 16, 3)
+        assert made.sample(2).shape == (2, wanted, 16, 16, 3)
+
+
 def test_each_row_is_judged_by_its_own_sentence(model):
     video, own, others, _ = batch(model)
     order = tf.constant([2, 0, 3, 1])

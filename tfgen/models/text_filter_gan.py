@@ -20,8 +20,10 @@ reads it, with an optimizer of its own; the generator's update leaves both alone
 vector at the end only. `text_filter_gan_matched` never sees a wrong pair.
 
 Departures: frozen random word vectors stand for GloVe's; weights start as is Keras'
-habit. t' is another sentence, never the same one. Every term is a mean over rows, so N
-replicas of B rows equal one device with N * B rows.
+habit. t' is another sentence, never the same one. Of longer clips `frames` takes the
+same frames each time, evenly spaced in the middle, where the paper starts anywhere.
+Every term is a mean over rows, so N replicas of B rows equal one device with N * B
+rows.
 """
 
 import dataclasses
@@ -46,6 +48,7 @@ class ConcatConfig(Config):
     """The defaults are those of the published Moving Shapes experiment."""
 
     image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
+    frames: int = option(0, "of a clip, 0 = the data's", at_least=0)
     latent_size: int = option(256, "of each noise, and of the GRU", at_least=1)
     channels: int = option(32, "feature maps at full size", at_least=1)
     judge_patch: int = option(
@@ -142,7 +145,9 @@ class TextFilterGAN(Captioned):
     @classmethod
     def create(cls, config, spec):
         """Build all networks for the clips and sentences of `spec`."""
-        spec = clips_with_sentences(spec, "text_filter_gan", config.image_size)
+        spec = clips_with_sentences(
+            spec, "text_filter_gan", config.image_size, config.frames
+        )
         shape, tokens = spec.video.shape, spec.features["tokens"]
         kernels = ((1, 5, 5), (3, 5, 5)) if cls.FILTERED else ((), ())
         encoders = [
