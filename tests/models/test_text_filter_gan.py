@@ -55,10 +55,13 @@ def batch(model, rows=4):
 
 def test_published_numbers_of_parameters():
     config = TextFilterGANConfig()
+    # Widths of the generator and of the discriminators are apart.
+    drawing = dataclasses.replace(config, channels=1)
+    judging = dataclasses.replace(config, generator_channels=1)
     networks = {
-        "generator": filtered.generator(config, SHAPE),
-        "frames": filtered.frame_judge(config, SHAPE).network,
-        "clips": filtered.clip_judge(config, SHAPE).network,
+        "generator": filtered.generator(drawing, SHAPE),
+        "frames": filtered.frame_judge(judging, SHAPE).network,
+        "clips": filtered.clip_judge(judging, SHAPE).network,
     }
     counts = {k: count(v.trainable_variables) for k, v in networks.items()}
     assert counts == {"generator": 2_695_235, "frames": 1_540_801, "clips": 4_123_009}

@@ -50,7 +50,8 @@ class ConcatConfig(Config):
     image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
     frames: int = option(0, "of a clip, 0 = the data's", at_least=0)
     latent_size: int = option(256, "of each noise, and of the GRU", at_least=1)
-    channels: int = option(32, "feature maps at full size", at_least=1)
+    channels: int = option(32, "discriminators' feature maps at full size", at_least=1)
+    generator_channels: int = option(32, "generator's, likewise", at_least=1)
     judge_patch: int = option(
         1, "side of the squares the discriminators see as pixels", at_least=1, at_most=2
     )
@@ -98,6 +99,7 @@ class TextFilterGAN(Captioned):
         "small": {
             "latent_size": 64,
             "channels": 8,
+            "generator_channels": 16,
             "filters": 8,
             "judge_patch": 2,
             "judge_size": 64,
@@ -111,6 +113,7 @@ class TextFilterGAN(Captioned):
             "image_size": 16,
             "latent_size": 4,
             "channels": 2,
+            "generator_channels": 2,
             "filters": 2,
             "judge_size": 4,
             "word_size": 8,

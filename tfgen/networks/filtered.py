@@ -4,8 +4,9 @@ Residual blocks without normalisation, x + conv(LeakyReLU(x)). At 64 pixels and 
 frames, 32 channels, these are the published networks; other sizes, powers of 2, have
 more or fewer of the blocks in the middle.
 
-Each function takes the Config of its model (latent_size, channels, filters,
-text_size, judge_size, judge_patch) and the shape of a clip.
+Each function takes the Config of its model (latent_size, channels,
+generator_channels, filters, text_size, judge_size, judge_patch) and the shape of a
+clip.
 """
 
 import keras
@@ -27,7 +28,8 @@ def generator(config, shape):
     frame, so that they may change on the way.
     """
     frames, size, _, channels = checked(config, shape)
-    latent, text, width = config.latent_size, config.text_size, config.channels
+    latent, text = config.latent_size, config.text_size
+    width = config.generator_channels
     content = keras.Input([latent], name="content")
     start = keras.Input([latent], name="start")
     steps = keras.Input([frames, latent], name="steps")
