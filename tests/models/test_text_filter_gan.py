@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -101,6 +102,27 @@ def test_longer_sentences_change_no_vector(length):
     branch = text.branch(config, tokens_of(length), (1, 5, 5), name="content")
     shapes = [x.shape[1:] for x in branch.outputs]
     assert shapes == [(1, 5, 5, 2, 2), (1, 5, 5, 2, 2), (256,)]
+
+
+def test_scales_at_the_start():
+    """Filters keep the variance of what they filter, frames are nearly grey."""
+    config = models.configure("text_filter_gan", "small")
+    feature, shape = clips(8).spec.features["tokens"], (8, 32, 32, 3)
+    told = clips(8).spec.features["sentence"].classes
+    tokens = tf.constant(words.encode(told, feature.classes, feature.shape[0]))
+    vectors = text.WordVectors(feature.classes, 64).table[2:]
+    assert vectors.std() == pytest.approx(0.3, rel=0.05)
+    random = np.random.default_rng(0)
+    for kernel in ((1, 5, 5), (3, 5, 5)):
+        keras.utils.set_random_seed(0)
+        for bank in text.branch(config, feature, kernel, name="branch")(tokens)[:2]:
+            # Of the sum over a window and channels of independent terms.
+            gain = np.sqrt(np.square(bank).sum(axis=(1, 2, 3, 4)).mean())
+            assert 0.7 < gain < 2
+    latents = [random.normal(size=[16, *size]) for size in ([64], [64], [8, 64])]
+    sentences = [random.normal(size=[16, 8, 64])] * 2
+    made = filtered.generator(config, shape)([*latents, *sentences])
+    assert 0.02 < np.arctanh(np.clip(made, -0.999, 0.999)).std() < 0.4
 
 
 def test_frames_of_longer_clips():

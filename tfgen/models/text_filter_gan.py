@@ -20,10 +20,11 @@ reads it, with an optimizer of its own; the generator's update leaves both alone
 vector at the end only. `text_filter_gan_matched` never sees a wrong pair.
 
 Departures: frozen random word vectors stand for GloVe's; weights start as is Keras'
-habit. t' is another sentence, never the same one. Of longer clips `frames` takes the
-same frames each time, evenly spaced in the middle, where the paper starts anywhere.
-Every term is a mean over rows, so N replicas of B rows equal one device with N * B
-rows.
+habit, but for filters, which keep the variance of what they filter, and frames, which
+are nearly grey. t' is another sentence, never the same one. Of longer clips `frames`
+takes the same frames each time, evenly spaced in the middle, where the paper starts
+anywhere. Every term is a mean over rows, so N replicas of B rows equal one device with
+N * B rows.
 """
 
 import dataclasses

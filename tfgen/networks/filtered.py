@@ -46,7 +46,10 @@ def generator(config, shape):
         side *= 2
         x = keras.layers.UpSampling2D(2)(x)
         x = _block(keras.layers.Conv2D, x, min(4, size // side) * width)
-    x = keras.layers.Conv2D(channels, 3, padding="same")(_active(x))
+    # From grey: as other layers start, a third of the values would saturate the tanh.
+    grey = keras.initializers.VarianceScaling(0.01)
+    last = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=grey)
+    x = last(_active(x))
     images = keras.layers.Activation("tanh", dtype="float32")(x)
     clips = _unfold(images, frames)
     inputs = [content, start, steps, y_content, y_motion]
