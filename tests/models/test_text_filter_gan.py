@@ -10,6 +10,7 @@ import tensorflow as tf
 from tests.models.test_wgan import count
 from tests.synthetic import clips
 from tfgen import models
+from tfgen.core import ema
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
 from tfgen.layers import tokens as words
@@ -194,6 +195,28 @@ def test_the_generators_update_leaves_the_encoders_alone(model):
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
     assert np.any(moved != model.generator.variables[0].numpy())
+
+
+def test_sampling_reads_averages():
+    """Of the generator and of both encoders; training reads them as they are."""
+    model = build()
+    own = model.sentences[5:6]
+    before, read = model.generate(own, seed=3), model.read(own, averaged=False)
+    for name in ("generator", "content_encoder", "motion_encoder"):
+        for variable in model.networks[name].trainable_variables:
+            variable.assign(1.5 * variable)
+    np.testing.assert_array_equal(model.generate(own, seed=3), before)
+    for old, new in zip(read, model.read(own, averaged=False), strict=True):
+        assert np.abs(new - old).max() > 1e-6
+    for branch in ("content", "motion"):
+        network = model.networks[f"{branch}_encoder"]
+        decay = {id(twin): rate for _, twin, rate in model._averages}
+        twin = model.networks[f"{branch}_encoder_ema"]
+        assert decay[id(twin)] == model.config.average_decay
+        ema.copy(network, twin)
+        after = model.generate(own, seed=3)
+        assert np.abs(after - before).max() > 1e-6
+        before = after
 
 
 def test_other_sentences_are_others(model):

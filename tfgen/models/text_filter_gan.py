@@ -10,7 +10,7 @@ sentence t, another sentence t' and a made clip G(t), each discriminator minimis
 
 and the generator BCE(D_frame(G(t), t), 1) + BCE(D_clip(G(t), t), 1). The penalty on
 frames is of the sum of a clip's logits, by the whole clip. Sampling is by the moving
-average of the generator.
+averages of the generator and of both text encoders.
 
 The text encoder has two branches that share nothing: what a frame shows (content), read
 by the frame discriminator, and how it moves. Each is trained by the discriminator that
@@ -23,8 +23,9 @@ Departures: frozen random word vectors stand for GloVe's; weights start as is Ke
 habit, but for filters, which keep the variance of what they filter, and frames, which
 are nearly grey. t' is another sentence, never the same one. Of longer clips `frames`
 takes the same frames each time, evenly spaced in the middle, where the paper starts
-anywhere. Every term is a mean over rows, so N replicas of B rows equal one device with
-N * B rows.
+anywhere. The paper averages the generator alone, and samples by encoders as they are.
+Every term is a mean over rows, so N replicas of B rows equal one device with N * B
+rows.
 """
 
 import dataclasses
@@ -64,7 +65,7 @@ class ConcatConfig(Config):
     learning_rate: float = option(1e-4, "Adam, all networks", above=0)
     beta_2: float = option(0.99, "Adam; beta_1 is 0", at_least=0, at_most=1)
     average_decay: float = option(
-        0.999, "of the generator's moving average a step", at_least=0, at_most=1
+        0.999, "of moving averages a step", at_least=0, at_most=1
     )
 
 
@@ -154,20 +155,21 @@ class TextFilterGAN(Captioned):
         )
         shape, tokens = spec.video.shape, spec.features["tokens"]
         kernels = ((1, 5, 5), (3, 5, 5)) if cls.FILTERED else ((), ())
-        encoders = [
-            text.branch(config, tokens, kernel, name=name)
-            for kernel, name in zip(kernels, ("content", "motion"), strict=True)
-        ]
-        model = cls(
-            config,
-            spec,
-            filtered.generator(config, shape),
-            filtered.frame_judge(config, shape, filtered=cls.FILTERED),
-            filtered.clip_judge(config, shape, filtered=cls.FILTERED),
-            *encoders,
+
+        def sampled():
+            yield filtered.generator(config, shape)
+            for kernel, branch in zip(kernels, BRANCHES.values(), strict=True):
+                yield text.branch(config, tokens, kernel, name=branch)
+
+        generator, *encoders = sampled()
+        judges = (
+            judge(config, shape, filtered=cls.FILTERED)
+            for judge in (filtered.frame_judge, filtered.clip_judge)
         )
-        twin = filtered.generator(config, shape)
-        model.average("generator", twin, config.average_decay)
+        model = cls(config, spec, generator, *judges, *encoders)
+        names = "generator", "content_encoder", "motion_encoder"
+        for name, twin in zip(names, sampled(), strict=True):
+            model.average(name, twin, config.average_decay)
         return model
 
     def default_optimizers(self):
@@ -306,15 +308,23 @@ class TextFilterGAN(Captioned):
 
     def make(self, tokens, latents):
         """Return the generator's clips of sentences, in training."""
-        vectors = self.read(tokens)
+        vectors = self.read(tokens, averaged=False)
         return self.generator([*latents, *vectors], training=True)
 
-    def read(self, tokens):
-        """Return both vectors of sentences for each frame, `[rows, frames, size]`."""
-        frames = self.spec.video.shape[0]
+    def read(self, tokens, averaged=True):
+        """Return both vectors of sentences for each frame, `[rows, frames, size]`.
+
+        Args:
+            tokens: `[rows, words]`.
+            averaged: By the moving averages of the encoders, as for sampling.
+        """
+        frames, ending = self.spec.video.shape[0], "_ema" if averaged else ""
+        encoders = (
+            self.networks[f"{name}_encoder{ending}"] for name in BRANCHES.values()
+        )
         return [
             tf.tile(text.listed(encoder(tokens))[-1][:, None], [1, frames, 1])
-            for encoder in (self.content_encoder, self.motion_encoder)
+            for encoder in encoders
         ]
 
     def generate(self, tokens, seed=0, first=0):
