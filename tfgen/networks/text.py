@@ -43,6 +43,26 @@ class WordVectors(keras.layers.Layer):
         )
 
 
+class LearnedWords(keras.layers.Embedding):
+    """Learned vectors of words, N(0, I) at the start: tokens -> `[rows, words, size]`.
+
+    Padding and unknown words are zeros.
+
+    Args:
+        words: Size of the vocabulary.
+        size: Length of a vector.
+    """
+
+    def __init__(self, words, size, **kwargs):
+        start = keras.initializers.RandomNormal(stddev=1.0)
+        super().__init__(words, size, embeddings_initializer=start, **kwargs)
+
+    def call(self, tokens):
+        """Look the vectors up."""
+        known = keras.ops.cast(tokens > 1, self.compute_dtype)
+        return known[..., None] * super().call(tokens)
+
+
 class BagOfBigrams(keras.layers.Layer):
     """A frozen vector of a sentence: tokens `[rows, words]` -> `[rows, size]`.
 
@@ -145,7 +165,7 @@ def sentence(config, feature):
         if config.sentence == "bigrams":
             x = BagOfBigrams(feature.classes, config.sentence_size)(tokens)
             return keras.layers.Dense(config.text_size, "leaky_relu")(x)
-        x = keras.layers.Embedding(len(feature.classes), 64)(tokens)
+        x = LearnedWords(len(feature.classes), 64)(tokens)
         both = [GRU(config.text_size // 2, backwards)(x) for backwards in (False, True)]
         x = keras.layers.Concatenate()(both)
         return _MeanOfWords()([x, tokens])
