@@ -182,6 +182,18 @@ def test_the_discriminators_loss(model):
     np.testing.assert_array_equal(made, model.make(own, latents))
 
 
+def test_each_penalty_has_its_weight():
+    """Large ones, as the gradients of tiny networks are small."""
+    model = build(frame_r1_weight=2e6, clip_r1_weight=3e6)
+    for kind, weight in (("frame", 2e6), ("clip", 3e6)):
+        video, own, others, latents = batch(model)
+        loss, reports, _ = model.judgement(kind, video, own, others, *latents)
+        penalty = weight * float(reports["r1"])
+        assert penalty > 1
+        added = float(loss - reports["discriminator_loss"])
+        assert added == pytest.approx(penalty, rel=1e-4)
+
+
 def test_the_generators_update_leaves_the_encoders_alone(model):
     _, own, _, latents = batch(model)
     encoders = model.content_encoder, model.motion_encoder

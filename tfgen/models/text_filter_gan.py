@@ -61,7 +61,10 @@ class ConcatConfig(Config):
     word_size: int = option(300, "of a word's vector", at_least=1)
     text_channels: int = option(512, "of the convolutions over words", at_least=1)
     text_size: int = option(256, "of a sentence's vector, each branch", at_least=1)
-    r1_weight: float = option(10.0, "of E ||grad D(real)||^2", at_least=0)
+    frame_r1_weight: float = option(
+        10.0, "of E ||grad D(real)||^2, frame discriminator", at_least=0
+    )
+    clip_r1_weight: float = option(10.0, "clip discriminator's, likewise", at_least=0)
     learning_rate: float = option(1e-4, "Adam, all networks", above=0)
     beta_2: float = option(0.99, "Adam; beta_1 is 0", at_least=0, at_most=1)
     average_decay: float = option(
@@ -108,7 +111,11 @@ class TextFilterGAN(Captioned):
             "word_size": 64,
             "text_channels": 64,
             "text_size": 64,
-            "learning_rate": 1e-3,
+            # Squared gradients by values of which there are 1/8 (1/4 in a frame, of
+            # half as many frames) are as much larger; so are the weights smaller.
+            "frame_r1_weight": 5.0,
+            "clip_r1_weight": 1.25,
+            "learning_rate": 4e-4,
             "average_decay": 0.99,
         },
         "tiny": {
@@ -288,7 +295,7 @@ class TextFilterGAN(Captioned):
         fake = judge.judge(judge.features(made), sentence)
         loss = self.separation(real, other, fake)
         reports = {"discriminator_loss": loss, "r1": penalty}
-        loss += self.config.r1_weight * penalty
+        loss += getattr(self.config, f"{kind}_r1_weight") * penalty
         return loss, reports, (real, other, fake, made)
 
     def separation(self, real, other, fake):
