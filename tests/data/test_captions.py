@@ -1,5 +1,7 @@
 """Sentences as numbers: of words, and of which sentence it is."""
 
+import dataclasses
+
 import numpy as np
 
 from tfgen.data import captions
@@ -47,3 +49,26 @@ def test_many_sentences_are_numbered_but_not_listed(monkeypatch):
     features, train, _ = captions.described(TRAIN)
     assert features["sentence"].classes == ()
     assert train["sentence"].tolist() == [1, 0, 1]
+
+
+def test_sentences_that_only_rows_left_out_have():
+    """They are neither numbered nor listed; the others keep their order."""
+    features, train, test = captions.described(
+        ["c red", "a red", "b red", "a red"], ["b red", "c red"]
+    )
+    kept = {name: array[:2] for name, array in train.items()}
+    left = {name: array[2:] for name, array in train.items()}
+    new, kept, left, test = captions.of_training(features, kept, left, test)
+    assert new["sentence"].classes == ("a red", "c red")
+    assert kept["sentence"].tolist() == [1, 0]
+    assert left["sentence"].tolist() == [-1, 0]
+    assert test["sentence"].tolist() == [-1, 1]
+    assert features["sentence"].classes == ("a red", "b red", "c red")
+    assert new["tokens"] == features["tokens"]
+    assert kept["sentence"].dtype == np.int64
+    unlisted = {"sentence": dataclasses.replace(features["sentence"], classes=())}
+    again, numbers = captions.of_training(unlisted, train)
+    assert again["sentence"].classes == ()
+    np.testing.assert_array_equal(numbers["sentence"], train["sentence"])
+    images = {"image": np.zeros([2, 4, 4, 1])}
+    assert captions.of_training({}, images, None) == ({}, images, None)

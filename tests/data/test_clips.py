@@ -51,6 +51,24 @@ def test_animations_with_captions(tmp_path):
     assert arrays["tokens"][:, :3].tolist() == [[4, 2, 0], [3, 0, 0], [4, 2, 0]]
 
 
+def test_sentences_of_clips_left_out_are_no_training_sentences(tmp_path):
+    """Held out, not drawn, or in the test folder: they have no number."""
+    lines = ["file,caption"]
+    for clip in range(12):
+        name = f"{'test' if clip > 9 else 'train'}/{clip}.gif"
+        write_gif(tmp_path / name, frames=2, shade=clip)
+        lines.append(f"{name},Clip {clip}")
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    data = load(f"folder:{tmp_path}@8", batch=2, validation_fraction=0.25)
+    listed, arrays = data.spec.features["sentence"].classes, data.train.arrays
+    told = [f"Clip {shade}" for shade in arrays["video"][:, 0, 0, 0, 0]]
+    assert len(told) == 6 and sorted(told) == list(listed)
+    assert [listed[number] for number in arrays["sentence"]] == told
+    for stream, rows in ((data.validation, 2), (data.test, 2)):
+        assert stream.arrays["sentence"].tolist() == [-1] * rows
+        assert stream.arrays["tokens"].any(axis=1).all()
+
+
 def cut_from_videos(folder, videos=10, clips=3):
     """Clip k of video v has shade 10 v + k; names tell nothing of the videos."""
     lines = ["file,caption,video"]

@@ -35,6 +35,25 @@ def test_counts():
     assert len(SMALL.combinations) == 72
 
 
+@pytest.mark.parametrize(
+    ("name", "classes", "paths"),
+    # 3 x 1 x 3 x 4 = 36 sentences, 200 and 20 clips of each; 3 x 2 x 3 x 8 = 144.
+    [("small_one_size", (3, 1, 3, 1, 4), 4), ("small_diagonal", (3, 2, 3, 2, 8), 8)],
+)
+def test_small_sets_of_fewer_and_of_more_sentences(name, classes, paths):
+    kind = shapes.VARIANTS[name]
+    assert tuple(map(len, kind.classes.values())) == classes
+    assert (kind.side, kind.frames) == (32, 8)
+    for split, clips in (("train", 7200), ("test", 720)):
+        labels = kind.labels(split, np.arange(kind.count(split)))
+        distinct, counts = np.unique(kind.sentences(labels), return_counts=True)
+        sentences = 3 * classes[1] * 3 * paths
+        assert (len(distinct), set(counts)) == (sentences, {clips / sentences})
+    index = np.arange(144)
+    apart = centroids(kind.videos("train", index)) - kind.centres("train", index)[:, 0]
+    assert np.abs(apart).max() < 0.2  # half a pixel is allowed
+
+
 def test_sentences():
     told = V1.sentences(V1.labels("train", np.arange(360)))
     for sentence in (

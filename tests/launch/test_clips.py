@@ -10,6 +10,7 @@ from PIL import Image, ImageSequence
 import tfgen
 from tests.launch.made_runs import make_run
 from tests.synthetic import clips
+from tfgen import models
 from tfgen.core.spec import to_uint8
 
 FRAMES, SIDE, GAP = 4, 8, 2
@@ -142,6 +143,23 @@ def test_metrics_of_clips(runs, launcher, tmp_path):
     assert set(ended.json["metrics"]) == {"first_frame_l1", "motion_energy"}
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("video_gan", False),
+        ("video_gan_one_stream", False),
+        ("video_gan_future", False),
+        ("dt2v", True),
+        ("text_filter_gan", True),
+    ],
+)
+def test_attributes_are_of_models_that_read_sentences(name, told):
+    from launch import clips as launched
+
+    groups = launched.metrics_of(models.find(name))
+    assert ("attributes" in sum(groups.values(), ())) == told
+
+
 @pytest.mark.slow
 def test_attributes(tmp_path):
     """A generator that always shows what it is told is right as often as the judge."""
@@ -195,7 +213,9 @@ def test_attributes(tmp_path):
 
 def test_what_clips_cannot_do(runs, launcher, tmp_path):
     path, _ = runs["video_gan"]
-    ended = evaluate(launcher, f"--workdir={path}", "--metrics=frechet")
-    assert ended.code == 2 and "valid: motion_energy, frechet_video" in ended.stderr
+    for metric in ("frechet", "attributes"):  # it reads no sentences
+        ended = evaluate(launcher, f"--workdir={path}", f"--metrics={metric}")
+        assert ended.code == 2
+        assert "valid: motion_energy, frechet_video\n" in ended.stderr
     ended = sample(launcher, f"--workdir={path}", f"--out={tmp_path}/x.jpg")
     assert ended.code == 2 and ".gif or .png file" in ended.stderr

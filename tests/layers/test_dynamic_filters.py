@@ -46,7 +46,7 @@ def penalised(function, x, filters, padding):
 
 
 @pytest.mark.parametrize(("clip", "kernel", "padding"), CASES)
-@pytest.mark.parametrize("fold", [4, 64])  # rows in parts, the last of one; all
+@pytest.mark.parametrize("fold", [6, 64])  # rows in parts, the last of one; all
 def test_each_row_has_its_own_filters(clip, kernel, padding, fold, monkeypatch):
     monkeypatch.setattr(dynamic_filters, "FOLD", fold)
     x, filters = draw(clip, kernel)
@@ -61,6 +61,22 @@ def test_each_row_has_its_own_filters(clip, kernel, padding, fold, monkeypatch):
     layer = DynamicFilters(padding)
     assert layer.compute_output_shape([x.shape, filters.shape]) == wanted.shape
     np.testing.assert_allclose(layer([x, filters]), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "outputs", "rows"), [(3, 16, 4), (16, 8, 4)])
+def test_convolutions_are_as_wide_as_their_wider_side(
+    channels, outputs, rows, monkeypatch
+):
+    """At most 64 channels come in or go out."""
+    folded, real = [], dynamic_filters._side_by_side
+
+    def recorded(x, filters):
+        folded.append(len(x))
+        return real(x, filters)
+
+    monkeypatch.setattr(dynamic_filters, "_side_by_side", recorded)
+    convolve(*draw((1, 4, 4, channels), (1, 5, 5), rows=9, outputs=outputs))
+    assert folded == [rows, rows, 1]
 
 
 @pytest.mark.parametrize(("clip", "kernel", "padding"), CASES[1:])

@@ -1,5 +1,6 @@
 """Text2Video and its baselines: each differs where the paper says; the gist's bound."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -111,6 +112,24 @@ def test_how_the_sentence_enters(model):
         assert same == filtered
 
 
+def test_the_code_of_filtered_gists_starts_at_the_noises_scale():
+    """Of one gist and all sentences: the text is heard beside noise N(0, I)."""
+    spec = clips(8).spec
+    tokens, told = spec.features["tokens"], spec.features["sentence"].classes
+    own = tf.constant(words.encode(told, tokens.classes, tokens.shape[0]))
+    keras.utils.set_random_seed(0)
+    config = models.configure("text2video", "small")
+    generator = networks.filtered_generator(config, (8, 32, 32, 3), tokens)
+    layers = [generator.get_layer(name).output for name in ("filters", "code")]
+    probe = keras.Model(generator.inputs[:2], layers)
+    gist = tf.random.stateless_uniform([1, 32, 32, 3], [1, 2], -1, 1)
+    filters, code = probe([own, tf.repeat(gist, len(told), axis=0)])
+    assert np.std(filters) * np.sqrt(5 * 5 * 3) == pytest.approx(1, abs=0.3)
+    assert 0.5 < np.sqrt(np.mean(np.square(code))) < 1.5
+    # Sentences of the same pattern: two thirds of their words are alike.
+    assert np.std(code, axis=0).mean() > 0.15
+
+
 def test_the_filters_learn_from_the_generators_loss(model):
     _, own, _, latents = batch(model)
     with tf.GradientTape() as tape:
@@ -151,6 +170,14 @@ def test_a_learned_encoder_of_sentences():
     )
     logs = model.fit(clips(8), steps_per_epoch=3, verbose=0).history
     assert all(np.isfinite(value).all() for value in logs.values())
+
+
+def test_learned_vectors_of_words():
+    """Padding and unknown words are zeros, the others N(0, I) at the start."""
+    layer = text.LearnedWords(200, 64)
+    vectors = layer(np.arange(200)[None]).numpy()[0]
+    assert not vectors[:2].any()
+    assert vectors[2:].std() == pytest.approx(1, rel=0.05)
 
 
 def test_bigrams_tell_sentences_apart():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tests.models.test_wgan import count
 from tests.synthetic import clips
 from tfgen import models
+from tfgen.core import ema
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
 from tfgen.layers import tokens as words
@@ -55,10 +57,13 @@ def batch(model, rows=4):
 
 def test_published_numbers_of_parameters():
     config = TextFilterGANConfig()
+    # Widths of the generator and of the discriminators are apart.
+    drawing = dataclasses.replace(config, channels=1)
+    judging = dataclasses.replace(config, generator_channels=1)
     networks = {
-        "generator": filtered.generator(config, SHAPE),
-        "frames": filtered.frame_judge(config, SHAPE).network,
-        "clips": filtered.clip_judge(config, SHAPE).network,
+        "generator": filtered.generator(drawing, SHAPE),
+        "frames": filtered.frame_judge(judging, SHAPE).network,
+        "clips": filtered.clip_judge(judging, SHAPE).network,
     }
     counts = {k: count(v.trainable_variables) for k, v in networks.items()}
     assert counts == {"generator": 2_695_235, "frames": 1_540_801, "clips": 4_123_009}
@@ -98,6 +103,37 @@ def test_longer_sentences_change_no_vector(length):
     branch = text.branch(config, tokens_of(length), (1, 5, 5), name="content")
     shapes = [x.shape[1:] for x in branch.outputs]
     assert shapes == [(1, 5, 5, 2, 2), (1, 5, 5, 2, 2), (256,)]
+
+
+def test_scales_at_the_start():
+    """Filters keep the variance of what they filter, frames are nearly grey."""
+    config = models.configure("text_filter_gan", "small")
+    feature, shape = clips(8).spec.features["tokens"], (8, 32, 32, 3)
+    told = clips(8).spec.features["sentence"].classes
+    tokens = tf.constant(words.encode(told, feature.classes, feature.shape[0]))
+    vectors = text.WordVectors(feature.classes, 64).table[2:]
+    assert vectors.std() == pytest.approx(0.3, rel=0.05)
+    random = np.random.default_rng(0)
+    for kernel in ((1, 5, 5), (3, 5, 5)):
+        keras.utils.set_random_seed(0)
+        for bank in text.branch(config, feature, kernel, name="branch")(tokens)[:2]:
+            # Of the sum over a window and channels of independent terms.
+            gain = np.sqrt(np.square(bank).sum(axis=(1, 2, 3, 4)).mean())
+            assert 0.7 < gain < 2
+    latents = [random.normal(size=[16, *size]) for size in ([64], [64], [8, 64])]
+    sentences = [random.normal(size=[16, 8, 64])] * 2
+    made = filtered.generator(config, shape)([*latents, *sentences])
+    assert 0.02 < np.arctanh(np.clip(made, -0.999, 0.999)).std() < 0.4
+
+
+def test_frames_of_longer_clips():
+    """What launch.train loads the data with."""
+    spec = clips(16, frames=8).spec
+    for frames, wanted in ((0, 8), (4, 4)):
+        config = models.configure("text_filter_gan", "tiny", {"frames": frames})
+        made = TextFilterGAN.create(config, spec)
+        assert made.spec.video.shape == (wanted, 16, 16, 3)
+        assert made.sample(2).shape == (2, wanted, 16, 16, 3)
 
 
 def test_each_row_is_judged_by_its_own_sentence(model):
@@ -146,6 +182,18 @@ def test_the_discriminators_loss(model):
     np.testing.assert_array_equal(made, model.make(own, latents))
 
 
+def test_each_penalty_has_its_weight():
+    """Large ones, as the gradients of tiny networks are small."""
+    model = build(frame_r1_weight=2e6, clip_r1_weight=3e6)
+    for kind, weight in (("frame", 2e6), ("clip", 3e6)):
+        video, own, others, latents = batch(model)
+        loss, reports, _ = model.judgement(kind, video, own, others, *latents)
+        penalty = weight * float(reports["r1"])
+        assert penalty > 1
+        added = float(loss - reports["discriminator_loss"])
+        assert added == pytest.approx(penalty, rel=1e-4)
+
+
 def test_the_generators_update_leaves_the_encoders_alone(model):
     _, own, _, latents = batch(model)
     encoders = model.content_encoder, model.motion_encoder
@@ -161,6 +209,28 @@ def test_the_generators_update_leaves_the_encoders_alone(model):
     assert np.any(moved != model.generator.variables[0].numpy())
 
 
+def test_sampling_reads_averages():
+    """Of the generator and of both encoders; training reads them as they are."""
+    model = build()
+    own = model.sentences[5:6]
+    before, read = model.generate(own, seed=3), model.read(own, averaged=False)
+    for name in ("generator", "content_encoder", "motion_encoder"):
+        for variable in model.networks[name].trainable_variables:
+            variable.assign(1.5 * variable)
+    np.testing.assert_array_equal(model.generate(own, seed=3), before)
+    for old, new in zip(read, model.read(own, averaged=False), strict=True):
+        assert np.abs(new - old).max() > 1e-6
+    for branch in ("content", "motion"):
+        network = model.networks[f"{branch}_encoder"]
+        decay = {id(twin): rate for _, twin, rate in model._averages}
+        twin = model.networks[f"{branch}_encoder_ema"]
+        assert decay[id(twin)] == model.config.average_decay
+        ema.copy(network, twin)
+        after = model.generate(own, seed=3)
+        assert np.abs(after - before).max() > 1e-6
+        before = after
+
+
 def test_other_sentences_are_others(model):
     """Uniform over all the others, for rows without a known one over all."""
     count = len(model.sentences)
@@ -173,6 +243,17 @@ def test_other_sentences_are_others(model):
     assert (numbers != own).all()
     apart = (numbers - own)[own >= 0] % count
     assert set(apart) == set(range(1, count))
+
+
+def test_a_sentence_that_training_lacks_differs_from_all(model):
+    count = len(model.sentences)
+    model._begin(lambda: tf.constant(3, tf.int64))
+    found = model.other_sentences(
+        "test", tf.fill([40 * count], tf.constant(-1, "int64"))
+    )
+    numbers = (found.numpy()[:, None] == model.sentences).all(axis=-1).argmax(axis=1)
+    # 40 of each are expected; four standard deviations of a binomial.
+    assert np.abs(np.bincount(numbers, minlength=count) - 40).max() < 4 * 40**0.5
 
 
 def test_the_controls():

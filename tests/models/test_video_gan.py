@@ -193,7 +193,7 @@ def test_next_frames_start_from_the_first():
     real = tf.random.stateless_uniform([6, 4, 8, 8, 3], [0, 1], -1, 1)
     first = model.given(real, "z")
     np.testing.assert_array_equal(first, real[:, 0])
-    made, _ = model.generate(first)
+    made, _ = model.make(first)
     loss, reports = model.generator_loss(first)
     error = np.abs(made.numpy()[:, 0] - first).mean()
     assert float(reports["first_frame"]) == pytest.approx(error, rel=1e-4)

@@ -1,5 +1,7 @@
 """Sentences of clips or images as the features `tokens` and `sentence`."""
 
+import dataclasses
+
 import numpy as np
 
 from tfgen.core.spec import Feature
@@ -15,7 +17,8 @@ def described(train: list[str], test: list[str] | None = None):
     multiple of 8; its classes are the vocabulary of the training sentences.
     `sentence` numbers the distinct training sentences, so that two rows can be told
     to say the same; -1 is one that no training row has. Its classes are those
-    sentences, if there are at most `MOST_CLASSES`.
+    sentences, if there are at most `MOST_CLASSES`. Where training rows are left out
+    later, `of_training` follows.
 
     Args:
         train: a sentence for each training row.
@@ -53,3 +56,36 @@ def described(train: list[str], test: list[str] | None = None):
         "sentence": Feature((), "int64", classes=listed),
     }
     return features, arrays(train), None if test is None else arrays(test)
+
+
+def of_training(features, train, *others):
+    """Numbers sentences anew where rows have left the training split.
+
+    `sentence` then numbers, in the old order, those that a training row has; rows of
+    others get -1. Models draw wrong sentences from these alone: one that only held-out
+    clips have would never be seen to be right. The vocabulary stays.
+
+    Args:
+        features: {name: Feature} of the data; without `sentence` nothing changes.
+        train: {name: array} of the rows that are trained on.
+        *others: the same of rows that are not, or None.
+
+    Returns:
+        (features, train, *others), what was given left as it is.
+    """
+    if "sentence" not in features:
+        return features, train, *others
+    kept = np.unique(train["sentence"])
+    old = features["sentence"]
+    listed = tuple(old.classes[number] for number in kept) if old.classes else ()
+
+    def renumbered(arrays):
+        if arrays is None:
+            return None
+        numbers = arrays["sentence"]
+        places = np.minimum(np.searchsorted(kept, numbers), len(kept) - 1)
+        places = np.where(kept[places] == numbers, places, -1)
+        return {**arrays, "sentence": places.astype("int64")}
+
+    features = {**features, "sentence": dataclasses.replace(old, classes=listed)}
+    return features, *map(renumbered, (train, *others))

@@ -44,11 +44,8 @@ DIAGONALS = {
 }
 DIRECTIONS = AXES | DIAGONALS
 STRAIGHT = tuple(("straight", direction) for direction in AXES)
-PATHS = (
-    *STRAIGHT,
-    *(("zigzag", direction) for direction in AXES),
-    *(("diagonal", direction) for direction in DIAGONALS),
-)
+DIAGONAL = tuple(("diagonal", direction) for direction in DIAGONALS)
+PATHS = (*STRAIGHT, *(("zigzag", direction) for direction in AXES), *DIAGONAL)
 ATTRIBUTES = ("shape", "size", "colour", "motion", "direction")
 PERIOD = 8  # frames of a zigzag
 CHUNK = 64  # clips drawn at a time
@@ -299,6 +296,16 @@ SMALL = Variant(
 VARIANTS = {
     "v1": Variant("one shape on black, 360 sentences"),
     "small": SMALL,
+    "small_one_size": replace(
+        SMALL,
+        about="small, all shapes large: 36 sentences",
+        sizes=(("large", 11.0),),
+    ),
+    "small_diagonal": replace(
+        SMALL,
+        about="small, and diagonal lines: 144 sentences",
+        paths=(*STRAIGHT, *DIAGONAL),
+    ),
     "small_two_shapes": replace(
         SMALL,
         about="two shapes as in small, a tenth of 432 sentences in the test split only",

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
-from tfgen.data import discs, folder, npz, ring, shapes, synth_notes
+from tfgen.data import captions, discs, folder, npz, ring, shapes, synth_notes
 from tfgen.data.pipeline import Stream, check_batch_and_seed, pick
 from tfgen.data.rows import Rows
 
@@ -59,8 +59,9 @@ def load(
         `mnist_5k`: 5,000 MNIST digits that need neither file nor network.
         `gaussian_ring`: points of the plane around eight centres.
         `moving_shapes`, and `moving_shapes/` with `v1` (the same), `v2`, `two_shapes`,
-            `novel`, `small`, `small_two_shapes` or `small_novel`: clips and their
-            sentences, drawn in memory, see `tfgen.data.shapes`.
+            `novel`, `small`, `small_one_size`, `small_diagonal`, `small_two_shapes` or
+            `small_novel`: clips and their sentences, drawn in memory, see
+            `tfgen.data.shapes`.
         `moving_discs`: clips of a disc before a gradient, see `tfgen.data.discs`.
         `synth_notes`, `synth_notes/wide`, `synth_notes/paper`: made-up instruments,
             see `tfgen.data.synth_notes`.
@@ -141,7 +142,10 @@ def load(
         train = {key: pick(array, kept) for key, array in train.items()}
         count = len(kept)
 
-    spec = DataSpec(name, count, rows.features)
+    features, train, held_out, test = captions.of_training(
+        rows.features, train, held_out, rows.test
+    )
+    spec = DataSpec(name, count, features)
 
     def stream(arrays, flip=False):
         if arrays is None:
@@ -152,7 +156,7 @@ def load(
         spec,
         stream(train, flip),
         stream(held_out),
-        stream(rows.test),
+        stream(test),
         rows.skipped,
         (*rows.remarks, *_resizing(rows, image_size)),
     )

@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-FOLD = 64  # channels of the convolutions that rows are folded into
+FOLD = 64  # channels, in or out, of the convolutions that rows are folded into
 
 
 class DynamicFilters(keras.layers.Layer):
@@ -55,7 +55,7 @@ def convolve(x, filters, padding=None):
     x = tf.pad(x, [[0, 0], *([p, p] for p in padding), [0, 0]])
     if x.shape[0] is None:
         return _by_offset(x, filters)
-    many = max(1, FOLD // x.shape[-1])
+    many = max(1, FOLD // max(filters.shape[-2:]))
     parts = [
         _side_by_side(x[first : first + many], filters[first : first + many])
         for first in range(0, x.shape[0], many)

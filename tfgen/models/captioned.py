@@ -34,12 +34,15 @@ class Captioned(GenerativeModel):
 
         Args:
             purpose: Of the draw.
-            sentence: Numbers of the rows' sentences `[rows]`; -1: of none.
+            sentence: Numbers of the rows' sentences `[rows]`; -1: one that no training
+                row has, from which all training sentences differ.
         """
         drawn = self.noise(purpose, sentence.shape[0], [], kind="uniform")
-        others = len(self.sentences) - 1
-        shift = 1 + tf.minimum(tf.cast(drawn * others, tf.int64), others - 1)
-        return tf.gather(self.sentences, (sentence + shift) % len(self.sentences))
+        count = len(self.sentences)
+        others = tf.where(sentence < 0, count, count - 1)
+        shift = tf.cast(drawn * tf.cast(others, tf.float32), tf.int64)
+        shift = 1 + tf.minimum(shift, tf.cast(others, tf.int64) - 1)
+        return tf.gather(self.sentences, (sentence + shift) % count)
 
     def sample(self, num, seed=0, first=0):
         """Return `num` clips in [-1, 1], of the training sentences in turn.

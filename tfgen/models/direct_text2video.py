@@ -57,6 +57,7 @@ SMALL = {
     "noise_size": 32,
     "channels": 16,
     "judge_channels": 16,
+    "learning_rate": 5e-4,
     "average_decay": 0.99,
 }
 TINY = {
@@ -119,7 +120,7 @@ class DirectText2Video(Captioned):
         return {}
 
     def default_optimizers(self):
-        """Adam(2e-4, beta_1 = 0.5) for both."""
+        """Adam of beta_1 = 0.5 for both."""
         rate = self.config.learning_rate
         return {
             f"{name}_optimizer": keras.optimizers.Adam(rate, beta_1=0.5)

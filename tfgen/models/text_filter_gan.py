@@ -10,7 +10,7 @@ sentence t, another sentence t' and a made clip G(t), each discriminator minimis
 
 and the generator BCE(D_frame(G(t), t), 1) + BCE(D_clip(G(t), t), 1). The penalty on
 frames is of the sum of a clip's logits, by the whole clip. Sampling is by the moving
-average of the generator.
+averages of the generator and of both text encoders.
 
 The text encoder has two branches that share nothing: what a frame shows (content), read
 by the frame discriminator, and how it moves. Each is trained by the discriminator that
@@ -20,8 +20,12 @@ reads it, with an optimizer of its own; the generator's update leaves both alone
 vector at the end only. `text_filter_gan_matched` never sees a wrong pair.
 
 Departures: frozen random word vectors stand for GloVe's; weights start as is Keras'
-habit. t' is another sentence, never the same one. Every term is a mean over rows, so N
-replicas of B rows equal one device with N * B rows.
+habit, but for filters, which keep the variance of what they filter, and frames, which
+are nearly grey. t' is another sentence, never the same one. Of longer clips `frames`
+takes the same frames each time, evenly spaced in the middle, where the paper starts
+anywhere. The paper averages the generator alone, and samples by encoders as they are.
+Every term is a mean over rows, so N replicas of B rows equal one device with N * B
+rows.
 """
 
 import dataclasses
@@ -46,8 +50,10 @@ class ConcatConfig(Config):
     """The defaults are those of the published Moving Shapes experiment."""
 
     image_size: int = option(0, "side in pixels, 0 = the data's", at_least=0)
+    frames: int = option(0, "of a clip, 0 = the data's", at_least=0)
     latent_size: int = option(256, "of each noise, and of the GRU", at_least=1)
-    channels: int = option(32, "feature maps at full size", at_least=1)
+    channels: int = option(32, "discriminators' feature maps at full size", at_least=1)
+    generator_channels: int = option(32, "generator's, likewise", at_least=1)
     judge_patch: int = option(
         1, "side of the squares the discriminators see as pixels", at_least=1, at_most=2
     )
@@ -55,11 +61,14 @@ class ConcatConfig(Config):
     word_size: int = option(300, "of a word's vector", at_least=1)
     text_channels: int = option(512, "of the convolutions over words", at_least=1)
     text_size: int = option(256, "of a sentence's vector, each branch", at_least=1)
-    r1_weight: float = option(10.0, "of E ||grad D(real)||^2", at_least=0)
+    frame_r1_weight: float = option(
+        10.0, "of E ||grad D(real)||^2, frame discriminator", at_least=0
+    )
+    clip_r1_weight: float = option(10.0, "clip discriminator's, likewise", at_least=0)
     learning_rate: float = option(1e-4, "Adam, all networks", above=0)
     beta_2: float = option(0.99, "Adam; beta_1 is 0", at_least=0, at_most=1)
     average_decay: float = option(
-        0.999, "of the generator's moving average a step", at_least=0, at_most=1
+        0.999, "of moving averages a step", at_least=0, at_most=1
     )
 
 
@@ -95,19 +104,25 @@ class TextFilterGAN(Captioned):
         "small": {
             "latent_size": 64,
             "channels": 8,
+            "generator_channels": 16,
             "filters": 8,
             "judge_patch": 2,
             "judge_size": 64,
             "word_size": 64,
             "text_channels": 64,
             "text_size": 64,
-            "learning_rate": 1e-3,
+            # Squared gradients by values of which there are 1/8 (1/4 in a frame, of
+            # half as many frames) are as much larger; so are the weights smaller.
+            "frame_r1_weight": 5.0,
+            "clip_r1_weight": 1.25,
+            "learning_rate": 4e-4,
             "average_decay": 0.99,
         },
         "tiny": {
             "image_size": 16,
             "latent_size": 4,
             "channels": 2,
+            "generator_channels": 2,
             "filters": 2,
             "judge_size": 4,
             "word_size": 8,
@@ -142,23 +157,26 @@ class TextFilterGAN(Captioned):
     @classmethod
     def create(cls, config, spec):
         """Build all networks for the clips and sentences of `spec`."""
-        spec = clips_with_sentences(spec, "text_filter_gan", config.image_size)
+        spec = clips_with_sentences(
+            spec, "text_filter_gan", config.image_size, config.frames
+        )
         shape, tokens = spec.video.shape, spec.features["tokens"]
         kernels = ((1, 5, 5), (3, 5, 5)) if cls.FILTERED else ((), ())
-        encoders = [
-            text.branch(config, tokens, kernel, name=name)
-            for kernel, name in zip(kernels, ("content", "motion"), strict=True)
-        ]
-        model = cls(
-            config,
-            spec,
-            filtered.generator(config, shape),
-            filtered.frame_judge(config, shape, filtered=cls.FILTERED),
-            filtered.clip_judge(config, shape, filtered=cls.FILTERED),
-            *encoders,
+
+        def sampled():
+            yield filtered.generator(config, shape)
+            for kernel, branch in zip(kernels, BRANCHES.values(), strict=True):
+                yield text.branch(config, tokens, kernel, name=branch)
+
+        generator, *encoders = sampled()
+        judges = (
+            judge(config, shape, filtered=cls.FILTERED)
+            for judge in (filtered.frame_judge, filtered.clip_judge)
         )
-        twin = filtered.generator(config, shape)
-        model.average("generator", twin, config.average_decay)
+        model = cls(config, spec, generator, *judges, *encoders)
+        names = "generator", "content_encoder", "motion_encoder"
+        for name, twin in zip(names, sampled(), strict=True):
+            model.average(name, twin, config.average_decay)
         return model
 
     def default_optimizers(self):
@@ -277,7 +295,7 @@ class TextFilterGAN(Captioned):
         fake = judge.judge(judge.features(made), sentence)
         loss = self.separation(real, other, fake)
         reports = {"discriminator_loss": loss, "r1": penalty}
-        loss += self.config.r1_weight * penalty
+        loss += getattr(self.config, f"{kind}_r1_weight") * penalty
         return loss, reports, (real, other, fake, made)
 
     def separation(self, real, other, fake):
@@ -297,15 +315,23 @@ class TextFilterGAN(Captioned):
 
     def make(self, tokens, latents):
         """Return the generator's clips of sentences, in training."""
-        vectors = self.read(tokens)
+        vectors = self.read(tokens, averaged=False)
         return self.generator([*latents, *vectors], training=True)
 
-    def read(self, tokens):
-        """Return both vectors of sentences for each frame, `[rows, frames, size]`."""
-        frames = self.spec.video.shape[0]
+    def read(self, tokens, averaged=True):
+        """Return both vectors of sentences for each frame, `[rows, frames, size]`.
+
+        Args:
+            tokens: `[rows, words]`.
+            averaged: By the moving averages of the encoders, as for sampling.
+        """
+        frames, ending = self.spec.video.shape[0], "_ema" if averaged else ""
+        encoders = (
+            self.networks[f"{name}_encoder{ending}"] for name in BRANCHES.values()
+        )
         return [
             tf.tile(text.listed(encoder(tokens))[-1][:, None], [1, frames, 1])
-            for encoder in (self.content_encoder, self.motion_encoder)
+            for encoder in encoders
         ]
 
     def generate(self, tokens, seed=0, first=0):

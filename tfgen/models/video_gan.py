@@ -166,7 +166,7 @@ class ClipGAN(GenerativeModel):
         """Return what the generator starts from, for as many rows."""
         raise NotImplementedError
 
-    def generate(self, given):
+    def make(self, given):
         """Return clips and {part: tensor} in training."""
         found = self.generator(given, training=True)
         return _clips_and_parts(found)
@@ -178,7 +178,7 @@ class ClipGAN(GenerativeModel):
 
     def discriminator_loss(self, real, given):
         """Return the sum of both cross-entropies, and reports."""
-        fake, _ = self.generate(given)
+        fake, _ = self.make(given)
         logits = self.judge(real), self.judge(fake)
         loss = adversarial.minimax_discriminator_loss(*logits)
         return loss, {
@@ -190,7 +190,7 @@ class ClipGAN(GenerativeModel):
 
     def generator_loss(self, given):
         """Return what the generator minimises, and reports."""
-        clips, parts = self.generate(given)
+        clips, parts = self.make(given)
         loss = adversarial.non_saturating_generator_loss(self.judge(clips))
         reports = self.penalties(given, clips, parts)
         loss += sum(weight * value for weight, value in reports.values())

@@ -4,8 +4,9 @@ Residual blocks without normalisation, x + conv(LeakyReLU(x)). At 64 pixels and 
 frames, 32 channels, these are the published networks; other sizes, powers of 2, have
 more or fewer of the blocks in the middle.
 
-Each function takes the Config of its model (latent_size, channels, filters,
-text_size, judge_size, judge_patch) and the shape of a clip.
+Each function takes the Config of its model (latent_size, channels,
+generator_channels, filters, text_size, judge_size, judge_patch) and the shape of a
+clip.
 """
 
 import keras
@@ -27,7 +28,8 @@ def generator(config, shape):
     frame, so that they may change on the way.
     """
     frames, size, _, channels = checked(config, shape)
-    latent, text, width = config.latent_size, config.text_size, config.channels
+    latent, text = config.latent_size, config.text_size
+    width = config.generator_channels
     content = keras.Input([latent], name="content")
     start = keras.Input([latent], name="start")
     steps = keras.Input([frames, latent], name="steps")
@@ -44,7 +46,10 @@ def generator(config, shape):
         side *= 2
         x = keras.layers.UpSampling2D(2)(x)
         x = _block(keras.layers.Conv2D, x, min(4, size // side) * width)
-    x = keras.layers.Conv2D(channels, 3, padding="same")(_active(x))
+    # From grey: as other layers start, a third of the values would saturate the tanh.
+    grey = keras.initializers.VarianceScaling(0.01)
+    last = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=grey)
+    x = last(_active(x))
     images = keras.layers.Activation("tanh", dtype="float32")(x)
     clips = _unfold(images, frames)
     inputs = [content, start, steps, y_content, y_motion]

@@ -76,10 +76,17 @@ def filtered_generator(config, shape, tokens):
     channels, count = shape[-1], config.filters
     sentence, psi = _read(config, tokens)
     gists = keras.Input(shape[1:], name="gists")
-    x = keras.layers.Dense(4 * 4 * config.filter_channels, "relu")(psi)
+    x = keras.layers.Dense(
+        4 * 4 * config.filter_channels, "relu", kernel_initializer="he_normal"
+    )(psi)
     x = keras.layers.Reshape([4, 4, config.filter_channels])(x)
-    x = keras.layers.Conv2DTranspose(channels * count, 4, 2, "same", dtype="float32")(x)
-    window = keras.layers.Cropping2D([[1, 2], [1, 2]], dtype="float32")(x)
+    # The mean square of the filters is psi's: of the kernel's 4 x 4 offsets each entry
+    # of the window sees 2 x 2. Keras calls "fan_out" what goes in.
+    start = keras.initializers.VarianceScaling(4.0, "fan_out")
+    window = keras.layers.Conv2DTranspose(
+        channels * count, 4, 2, "same", kernel_initializer=start, dtype="float32"
+    )(x)
+    window = keras.layers.Cropping2D([[1, 2], [1, 2]], dtype="float32")(window)
     window = window / math.sqrt(WINDOW**2 * channels)
     filters = keras.layers.Reshape(
         [1, WINDOW, WINDOW, channels, count], dtype="float32", name="filters"
@@ -113,13 +120,16 @@ def _generator(config, shape, inputs, parts):
 
 
 def _encoded(config, images):
-    """Three convolutions of stride 2 and a dense layer, `[rows, code_size]`."""
-    x = images
+    """Three convolutions of stride 2 and a dense layer, `[rows, code_size]`.
+
+    From a start that keeps the mean square: the code stands beside noise N(0, I).
+    """
+    x, start = images, {"kernel_initializer": "he_normal"}
     for depth in range(3):
-        x = keras.layers.Conv2D(config.channels * 2**depth, 4, 2, "same")(x)
+        x = keras.layers.Conv2D(config.channels * 2**depth, 4, 2, "same", **start)(x)
         x = keras.layers.LeakyReLU(0.2)(x)
-    x = keras.layers.Dense(config.code_size)(keras.layers.Flatten()(x))
-    return keras.layers.LeakyReLU(0.2)(x)
+    x = keras.layers.Dense(config.code_size, **start)(keras.layers.Flatten()(x))
+    return keras.layers.LeakyReLU(0.2, name="code")(x)
 
 
 def _read(config, tokens):

@@ -14,10 +14,11 @@ from tfgen.core.errors import BadInput
 from tfgen.layers.recurrence import GRU
 
 FEWEST = 10  # words that the convolutions of `branch` need
+DEVIATION = 0.3  # of an entry of a word's vector, as GloVe's have
 
 
 class WordVectors(keras.layers.Layer):
-    """Frozen vectors of words, N(0, I): tokens `[rows, words]` -> `[..., size]`.
+    """Frozen vectors of words, N(0, 0.3^2 I): tokens `[rows, words]` -> `[..., size]`.
 
     They stand where the papers have vectors pretrained on text. A word's vector is a
     function of its letters alone, so it is the same in every vocabulary; padding and
@@ -33,13 +34,33 @@ class WordVectors(keras.layers.Layer):
         super().__init__(**kwargs)
         self.table = np.zeros([len(vocabulary), size], "float32")
         for number, word in enumerate(vocabulary[2:], start=2):
-            self.table[number] = _normal(word, size)
+            self.table[number] = DEVIATION * _normal(word, size)
 
     def call(self, tokens):
         """Look the vectors up."""
         return keras.ops.take(
             keras.ops.convert_to_tensor(self.table, self.compute_dtype), tokens, axis=0
         )
+
+
+class LearnedWords(keras.layers.Embedding):
+    """Learned vectors of words, N(0, I) at the start: tokens -> `[rows, words, size]`.
+
+    Padding and unknown words are zeros.
+
+    Args:
+        words: Size of the vocabulary.
+        size: Length of a vector.
+    """
+
+    def __init__(self, words, size, **kwargs):
+        start = keras.initializers.RandomNormal(stddev=1.0)
+        super().__init__(words, size, embeddings_initializer=start, **kwargs)
+
+    def call(self, tokens):
+        """Look the vectors up."""
+        known = keras.ops.cast(tokens > 1, self.compute_dtype)
+        return known[..., None] * super().call(tokens)
 
 
 class BagOfBigrams(keras.layers.Layer):
@@ -105,27 +126,26 @@ def branch(config, feature, kernel=(), *, name):
         )
     tokens = keras.Input([words], dtype="int64", name="tokens")
     x = WordVectors(feature.classes, config.word_size)(tokens)
-    x = keras.layers.Conv1D(config.text_channels, 3, activation="relu")(x)
+    x = _convolution(config.text_channels, 3)(x)
     x = keras.layers.MaxPooling1D(2)(x)
-    x = keras.layers.Conv1D(config.text_channels, 3, activation="relu")(x)
+    x = _convolution(config.text_channels, 3)(x)
     levels = [keras.layers.Flatten()(x)]
     x = keras.layers.MaxPooling1D(2)(x)
     # Over all that is left: 2 of 16 words, as published.
-    x = keras.layers.Conv1D(config.text_size, x.shape[1], activation="relu")(x)
+    x = _convolution(config.text_size, x.shape[1])(x)
     levels.append(keras.layers.Flatten()(x))
     sentence = keras.layers.Activation("linear", dtype="float32")(levels[1])
     if not kernel:
         return keras.Model(tokens, sentence, name=name)
     shape = (*kernel, config.filters, config.filters)
     banks = [
-        keras.layers.Reshape(shape, dtype="float32")(
-            keras.layers.Dense(math.prod(shape), dtype="float32")(level)
-        )
+        keras.layers.Reshape(shape, dtype="float32")(_bank(math.prod(shape))(level))
         for level in levels
     ]
     half = config.filters // 2
     stages = [
         keras.layers.Concatenate(dtype="float32")([bank[..., part] for bank in banks])
+        / math.sqrt(math.prod(shape[:-1]))
         for part in (slice(half), slice(half, None))
     ]
     return keras.Model(tokens, [*stages, sentence], name=name)
@@ -145,7 +165,7 @@ def sentence(config, feature):
         if config.sentence == "bigrams":
             x = BagOfBigrams(feature.classes, config.sentence_size)(tokens)
             return keras.layers.Dense(config.text_size, "leaky_relu")(x)
-        x = keras.layers.Embedding(len(feature.classes), 64)(tokens)
+        x = LearnedWords(len(feature.classes), 64)(tokens)
         both = [GRU(config.text_size // 2, backwards)(x) for backwards in (False, True)]
         x = keras.layers.Concatenate()(both)
         return _MeanOfWords()([x, tokens])
@@ -182,6 +202,19 @@ class Judge:
     def judge(self, features, text, training=True):
         """Return logits `[rows, judgements]`."""
         return self.head([*features, *text], training=training)
+
+
+def _convolution(width, kernel):
+    """Over words, from a start that keeps the mean square of what it convolves."""
+    return keras.layers.Conv1D(
+        width, kernel, activation="relu", kernel_initializer="he_normal"
+    )
+
+
+def _bank(entries):
+    """A bank of filters, of about unit variance at the start."""
+    start = keras.initializers.VarianceScaling(1 / DEVIATION**2)
+    return keras.layers.Dense(entries, kernel_initializer=start, dtype="float32")
 
 
 class _MeanOfWords(keras.layers.Layer):
