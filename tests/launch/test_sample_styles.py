@@ -1,5 +1,7 @@
 """A generator with styles: pictures of each mode of launch.sample, its path length."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +11,8 @@ import tfgen
 from launch import sample_styles
 from tests.launch.made_runs import make_run
 from tests.launch.test_sample import as_bytes, sample
-from tests.synthetic import digits
+from tests.synthetic import digits, stream
+from tfgen.core import noise
 
 SIDE, GAP = 8, 2
 
@@ -95,6 +98,58 @@ def test_a_walk_passes_its_stops(run, launcher, tmp_path):
     assert np.abs(stops - as_bytes(model, model.synthesize(w))).max() <= 1
     refused = sample(launcher, f"--workdir={run[0]}", "--mode=walk", "--out=walk.png")
     assert refused.code == 2 and ".gif or .mp4" in refused.stderr
+
+
+@pytest.mark.parametrize("psi", [1.0, 0.5])
+@pytest.mark.parametrize("mode", ["mix", "walk"])
+def test_styles_are_drawn_to_their_mean(mode, psi, monkeypatch):
+    # A mapping w = z A + 1, the same for each of 4 copies, and what is made of w.
+    a, made = np.random.default_rng(0).normal(size=[3, 3]).astype("float32"), []
+
+    def mapped(name, z):
+        assert name == "map"
+        return np.tile((z @ a + 1)[:, None], [1, 4, 1])
+
+    def synthesize(source, w):
+        made.append(w)
+        return np.zeros([len(w), SIDE, SIDE, 1], "float32")
+
+    monkeypatch.setattr(sample_styles, "_synthesize", synthesize)
+    source = types.SimpleNamespace(
+        signatures={"map": {"inputs": {"z": {"shape": [None, 3]}}}},
+        takes_label=False,
+        images=mapped,
+        spec=stream(SIDE).spec,
+    )
+    source.spec = source.spec.for_images("test", low=-1.0, high=1.0)
+    num = 2 if mode == "mix" else 1
+    flags = {"num": num, "seed": 5, "truncation": psi, "columns": 2, "crossover": 1}
+    sample_styles.MODES[mode](source, Flags(flags))
+
+    def z_of(purpose, num):
+        return noise.normal(5, 0, purpose, num, [3]).numpy().astype("float64")
+
+    mean = np.mean(z_of("centre", sample_styles.CENTRE) @ a + 1, axis=0)
+    z = z_of("sample", 4) if mode == "mix" else z_of("walk", sample_styles.STOPS)
+    if mode == "walk":  # each stop, and half way along the great circle to the next
+        after = np.roll(z, -1, axis=0)
+        lengths = np.linalg.norm(z, axis=1) * np.linalg.norm(after, axis=1)
+        cosine = np.sum(z * after, axis=1) / lengths
+        between = (z + after) / np.sqrt(2 + 2 * cosine)[:, None]
+        z = np.stack([z, between], axis=1).reshape([-1, 3])
+    wanted = mean + psi * (z @ a + 1 - mean)
+    (w,) = made
+    for copy in range(4):
+        np.testing.assert_allclose(w[: len(z), copy], wanted, atol=1e-5)
+
+
+class Flags(dict):
+    """Values as attributes, and all of them given."""
+
+    __getattr__ = dict.__getitem__
+
+    def __getitem__(self, name):
+        return types.SimpleNamespace(present=True)
 
 
 @pytest.mark.slow
