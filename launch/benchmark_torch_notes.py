@@ -119,7 +119,7 @@ class GANSynthFlat(Twin):
         super().__init__(model, stream, form)
         self.scale, self.offset = (
             torch.tensor(x.numpy())[:, None, None]
-            for x in model.representation._scaling()
+            for x in model.representation.scaling()
         )
 
     def twin_of(self, name, network):

@@ -246,6 +246,7 @@ class StyleGAN2(OfLogits):
     def __init__(self, model, stream, form):
         super().__init__(model, stream, form)
         self.done, self.mean_length = 0, torch.zeros([])
+        self.mean_w = torch.zeros([model.generator.latent_size])
 
     @staticmethod
     def networks_of(model):
@@ -264,17 +265,18 @@ class StyleGAN2(OfLogits):
         config, discriminator = self.config, self.networks["discriminator"]
         real = self.pixels(next(batches)["image"]) / 127.5 - 1
         with self.precision():
-            logits = discriminator(self.make("generator", draw)).float()
+            first, fake = self.make("generator", draw)
+            logits = discriminator(fake).float()
         deception = F.softplus(-logits).mean()
         self.update("generator_optimizer", deception)
+        self.mean_w = first.detach().float().mean(0).lerp(self.mean_w, 0.995)
         found = {"generator_loss": deception}
         if config.path_every and self.done % config.path_every == 0:
             found |= self.regularise_lengths(draw, real.shape)
-        share = 1 - 0.5 ** (self.batch / config.average_images)
         for name in ("mapping", "synthesis"):
-            self.move_average(name, share)
+            self.move_average(name, self.average_share())
         with torch.no_grad(), self.precision():
-            fake = self.make("discriminator", draw)
+            _, fake = self.make("discriminator", draw)
         separation = self.separate(discriminator, real, fake)
         found["discriminator_loss"] = separation
         if config.r1_every and self.done % config.r1_every == 0:
@@ -288,12 +290,19 @@ class StyleGAN2(OfLogits):
         self.done += 1
         return found
 
+    def average_share(self):
+        """Return how far the generator's average goes towards it at this step."""
+        half_life, ramp = self.config.average_images, self.config.average_ramp
+        if ramp:
+            half_life = min(half_life, ramp * self.batch * self.done)
+        return 1 - 0.5 ** (self.batch / max(half_life, 1e-8))
+
     def regularise_lengths(self, draw, shape):
         """Update the generator by its path lengths, of half as many images."""
         config, (rows, channels, height, width) = self.config, shape
         rows = max(1, rows // 2)
         pixels = draw("path_length_pixels", [height, width, channels])[:rows]
-        w, drawn = self.styles("path_length", draw, rows)
+        _, w, drawn = self.styles("path_length", draw, rows)
         with self.precision():
             images = uncompiled(self.networks["synthesis"])(w, drawn).float()
         total = (images * pixels.movedim(-1, 1)).sum() / math.sqrt(height * width)
@@ -307,11 +316,12 @@ class StyleGAN2(OfLogits):
         return {"path_length": self.mean_length, "path_length_penalty": penalty}
 
     def make(self, purpose, draw):
-        """Return images of two latents each."""
-        return self.networks["synthesis"](*self.styles(purpose, draw, self.batch))
+        """Return w of the first latents, and images of two latents each."""
+        first, w, drawn = self.styles(purpose, draw, self.batch)
+        return first, self.networks["synthesis"](w, drawn)
 
     def styles(self, purpose, draw, rows):
-        """Return copies of w of two latents each, and noise, of the first rows."""
+        """Return w of a latent, copies of w of two, and noise, of the first rows."""
         generator = self.model.generator
         z = draw(f"{purpose}_z", [2, generator.latent_size])[:rows]
         uniforms = draw(f"{purpose}_mixing", [2], noise.uniform)[:rows]
@@ -322,7 +332,7 @@ class StyleGAN2(OfLogits):
         place = torch.where(mixed, place, float(generator.copies))
         is_second = torch.arange(generator.copies) >= place[:, None]
         w = torch.where(is_second[..., None], second[:, None], first[:, None])
-        return w, drawn
+        return first, w, drawn
 
 
 TWINS = {

@@ -41,7 +41,7 @@ def measure(model, data, stream, metrics, extractor, num, seed, progress):
         metrics: Names in `tfgen.metrics.notes.METRICS`, and `SPECTROGRAM`: the
             classifier's accuracy on the generator's own spectrograms.
         extractor: "saved_model:" and the export folder of a `pitch_classifier`.
-        num: Notes, 0: `MOST` or as many as are held out.
+        num: Notes, at most `MOST` and no more than are held out; 0: so many.
         seed: Of the latents and of k-means.
         progress: See `launch.progress`.
 
@@ -49,12 +49,15 @@ def measure(model, data, stream, metrics, extractor, num, seed, progress):
         {number: record}.
 
     Raises:
-        BadInput: The extractor does not classify pitches, or not these.
+        BadInput: More than `MOST` notes; the extractor does not classify pitches, or
+            not these.
     """
     from tfgen.metrics import notes
 
+    if num > MOST:  # in memory, with the spectrograms of the fakes
+        raise BadInput(f"--num={num}: notes are measured up to {MOST} of a kind")
     classifier = Classifier(extractor, model)
-    count = min(num or MOST, MOST, len(stream))
+    count = min(num or MOST, len(stream))
     test = held_out.arrays(stream, model.spec, count)
     train = held_out.arrays(data.train, model.spec, MOST)
     progress.say(f"{count} notes: {', '.join(metrics)}")
@@ -167,7 +170,7 @@ def _note_set(model, classifier, audio, pitch, is_heard):
     from tfgen.metrics.fundamental import cents_off
     from tfgen.metrics.notes import NoteSet, places_of
 
-    linear = dataclasses.replace(model.representation, kind="if", scaling=None)
+    linear = dataclasses.replace(model.representation, kind="if")
     frames, bins, _ = linear.shape
     places = places_of(frames * bins)
 

@@ -74,6 +74,7 @@ READ_BY = {  # flag -> the modes that read it
     "at": ("reconstruct",),
     "path": ("interpolate",),
     "crossover": ("mix",),
+    "truncation_layers": ("truncation", "mix", "walk"),
     "projection_steps": ("project",),
     "extractor": ("project",),
     "input": (
@@ -123,6 +124,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets lie.")
 flags.DEFINE_float("truncation", 1.0, "psi: share of the way from the mean of w.")
+flags.DEFINE_integer(
+    "truncation_layers", None, "Copies of w that psi is of; none: all.", lower_bound=1
+)
 flags.DEFINE_integer(
     "crossover", None, "Copies of w that mix takes from the left; none: half."
 )

@@ -21,10 +21,20 @@ FEW = {"mix": 6, "walk": 16, "project": 8}  # images, where --num does not say
 
 
 def truncation(source, flags):
-    """A row a latent: psi from 0, the mean of w, to --truncation."""
+    """A row a latent: psi from 0, the mean of w, to --truncation.
+
+    With --truncation_layers, of so many copies of w, those of coarse layers.
+    """
     z, label = _latents(source, flags, "sample", flags.num)
     shares = np.linspace(0.0, flags.truncation, flags.columns, dtype="float32")
-    columns = [_generate(source, z, psi, label) for psi in shares]
+    if flags.truncation_layers is None:
+        columns = [_generate(source, z, psi, label) for psi in shares]
+    else:
+        w, centre = _map(source, z, label), _centre(source, flags)
+        columns = [
+            _synthesize(source, _truncated(w, centre, psi, flags.truncation_layers))
+            for psi in shares
+        ]
     return _picture(source, _in_rows(columns), flags.columns)
 
 
@@ -187,14 +197,32 @@ def _generate(source, z, psi, label):
 
 def _mapped(source, flags, z, label):
     """Return w of latents, drawn to the mean of w by --truncation."""
-    w = in_parts(lambda *rows: source.images("map", *rows), z, *label)
-    if flags.truncation == 1.0:
-        return w
-    # The mean that the model keeps is in no signature.
-    many = _latents(source, flags, "centre", CENTRE)
-    many = in_parts(lambda *rows: source.images("map", *rows), many[0], *many[1])
-    centre = many.mean(axis=0, dtype=np.float64).astype("float32")
-    return centre + np.float32(flags.truncation) * (w - centre)
+    w, layers = _map(source, z, label), flags.truncation_layers
+    if flags.truncation != 1.0:
+        return _truncated(w, _centre(source, flags), flags.truncation, layers)
+    if layers is not None:
+        raise BadInput("--truncation_layers needs --truncation: psi, below 1 say")
+    return w
+
+
+def _map(source, z, label):
+    return in_parts(lambda *rows: source.images("map", *rows), z, *label)
+
+
+def _centre(source, flags):
+    """Return the mean of w, `[copies, size]`; the model's own is in no signature."""
+    w = _map(source, *_latents(source, flags, "centre", CENTRE))
+    return w.mean(axis=0, dtype=np.float64).astype("float32")
+
+
+def _truncated(w, centre, psi, layers):
+    """Return centre + psi (w - centre) in the first `layers` copies; None: in all."""
+    copies = w.shape[1]
+    layers = copies if layers is None else layers
+    if layers > copies:
+        raise BadInput(f"--truncation_layers={layers}; valid: 1 to {copies}")
+    drawn = centre + np.float32(psi) * (w - centre)
+    return np.concatenate([drawn[:, :layers], w[:, layers:]], axis=1)
 
 
 def _synthesize(source, w):

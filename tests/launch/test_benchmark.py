@@ -2,11 +2,14 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from launch import benchmark_flops, benchmark_sides, benchmark_twins
+from tests.synthetic import stream
 from tfgen import models
+from tfgen.core import ema
 from tfgen.models.stylegan2 import StyleGAN2
 
 SHORT = ["--preset=tiny", "--steps=2", "--rounds=2", "--batch=16"]
@@ -213,3 +216,30 @@ def test_steps_in_torch(launcher, pictures, clip_folder, tones, model, flags):
     # Of the losses; gradients have the tolerance of each twin.
     assert ended.json["loss_difference"] < 1e-4
     assert ended.json["torch"] in ended.json["torch_seconds"]
+
+
+@pytest.mark.slow
+def test_both_means_of_a_step_in_torch():
+    """The generator's average, which forgets its start, and the mean of w."""
+    pytest.importorskip("torch", reason="the extra `bench`")
+    from launch import benchmark_torch_steps
+
+    data = stream(8)
+    how = {"spec": data.spec, "xla": "off", "run_eagerly": True}
+    ours, theirs = (models.build("stylegan2", "tiny", **how) for _ in "ab")
+    twin = benchmark_torch_steps.StyleGAN2(theirs, data, "eager")
+    twin.first()
+    ours.fit(data, steps_per_epoch=1, verbose=0)
+    mean = ours.generator.w_average.numpy()
+    np.testing.assert_allclose(twin.mean_w, mean, atol=1e-6)
+    assert np.abs(mean).max() > 1e-4
+    for part in ("mapping", "synthesis"):
+        pairs = (twin.networks[name].weights for name in (part, f"{part}_ema"))
+        for weight, average in zip(*pairs, strict=True):
+            np.testing.assert_array_equal(weight.detach(), average.detach())
+    config = ours.config
+    half_life, ramp = config.average_images, config.average_ramp
+    for done in (1, 5, 10**5):
+        twin.done = done
+        decay = ema.decay(16, half_life, ramp, tf.constant(done, tf.int64))
+        assert twin.average_share() == pytest.approx(1 - float(decay), rel=1e-3)

@@ -1,5 +1,6 @@
 """A generator of notes: sound of each mode of launch.sample, metrics, a training."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,9 +9,12 @@ from PIL import Image
 from scipy.io import wavfile
 
 import tfgen
-from launch import midi
+from launch import held_out, midi, note_metrics
 from tests.launch.made_runs import make_run
+from tfgen import models
+from tfgen.core.errors import BadInput
 from tfgen.data import wav
+from tfgen.metrics.fundamental import cents_off
 
 RATE = 16000
 
@@ -90,10 +94,15 @@ def test_interpolation_joins_notes(run, launcher, tmp_path):
     flags = ["--mode=interpolate", "--num=1", "--columns=3", "--pitch=85", out]
     ended = sample(launcher, f"--workdir={path}", *flags)
     assert ended.code == 0, ended.stderr
-    first, middle, last = wavs(ended.json).values()
-    ends = np.asarray(model.render(model.prior(2, seed=0), np.array([85, 85])))
-    np.testing.assert_allclose([first, last], ends, atol=2e-4)
-    assert np.abs(middle - first).max() > 1e-3
+    a, b = np.asarray(model.prior(2, seed=0))
+    # Half way along the great circle: as far from both, (a + b) / (2 cos(angle / 2)).
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    middle = (a + b) / np.sqrt(2 + 2 * cosine)
+    z = np.stack([a, middle, b])
+    wanted = np.asarray(model.render(z, np.array([85, 85, 85])))
+    np.testing.assert_allclose(list(wavs(ended.json).values()), wanted, atol=2e-4)
+    straight = model.render((a + b)[None] / 2, np.array([85]))
+    assert np.abs(straight - wanted[1]).max() > 1e-2
 
 
 @pytest.mark.parametrize(
@@ -119,13 +128,27 @@ def test_refusals_of_sampling(run, launcher, flags, message):
     assert message in line
 
 
+def listener(spec):
+    """A classifier of pitches 80 to 99, of which it answers with 92 to 95 only."""
+    pitch = dataclasses.replace(
+        spec.features["pitch"], classes=tuple(map(str, range(80, 100)))
+    )
+    spec = spec.replace(features={**spec.features, "pitch": pitch})
+    hparams = {"kind": "if", "frames": 8, "bins": 16}
+    made = models.build("pitch_classifier", "tiny", spec=spec, hparams=hparams, seed=3)
+    kernel, bias = made.network.trainable_variables[-2:]
+    # Of 60 draws one whose answers are no near ties.
+    random = np.random.default_rng(44)
+    kernel.assign(4 * random.normal(size=kernel.shape))
+    numbers = np.arange(20)
+    bias.assign(np.where((numbers >= 12) & (numbers < 16), 0.0, -1e3))
+    return made
+
+
 def test_evaluation(run, launcher, tones, tmp_path):
     path, model = run
-    data = tfgen.data.load(tones, batch=16)
-    hparams = {"kind": "if", "frames": 8, "bins": 16}
-    _, classifier = make_run(
-        tmp_path / "classifier", "pitch_classifier", data, tones, hparams=hparams
-    )
+    data = tfgen.data.load(tones, batch=16, validation_fraction=0.25)
+    classifier = listener(data.spec)
     tfgen.export(classifier, tmp_path / "export")
     extractor = f"--extractor=saved_model:{tmp_path}/export"
     names = "pitch_accuracy,spectrogram_pitch_accuracy,pitch_entropy,frechet,ndb"
@@ -137,14 +160,33 @@ def test_evaluation(run, launcher, tones, tmp_path):
     )
     assert ended.code == 0, ended.stderr
     found = ended.json["metrics"]
-    assert 0 <= found["pitch_accuracy"] <= 1
-    assert 0 <= found["in_tune"] <= 1
-    # The network sees the generator's spectrograms, and those of its sound, which
-    # are others: an untrained generator's do not overlap consistently.
-    assert 0 <= found["spectrogram_pitch_accuracy"] <= 1
-    assert 0 < found["pitch_entropy"] <= np.log(12) + 1e-6
     content = json.loads((path / "evaluation.json").read_text())
     records = {r["metric"]: r for r in content}
+    # Notes of the held-out pitches, whose numbers the classifier counts from 80 on.
+    rows = data.validation.arrays
+    pitch, real = rows["pitch"], np.float32(rows["audio"]) / 32768
+    pictures = model.spectrogram(model.prior(24, seed=0), 84 + pitch)
+    sound = np.clip(model.representation.inverse(pictures), -1, 1)
+
+    def accuracy(heard):
+        return np.mean(np.argmax(heard["logits"], axis=1) == pitch + 4)
+
+    heard, seen = (
+        classifier.classify_notes(sound),
+        classifier.classify_spectrograms(pictures),
+    )
+    assert found["pitch_accuracy"] == pytest.approx(accuracy(heard))
+    assert found["spectrogram_pitch_accuracy"] == pytest.approx(accuracy(seen))
+    assert records["pitch_accuracy"]["floor"] == pytest.approx(
+        accuracy(classifier.classify_notes(real))
+    )
+    # An untrained generator's frames do not fit: its sound has other spectrograms.
+    assert len({0.0, accuracy(heard), accuracy(seen)}) == 3
+    p = np.float64(heard["probabilities"])
+    entropy = -np.mean(np.sum(p * np.log(np.maximum(p, 1e-300)), axis=1))
+    assert found["pitch_entropy"] == pytest.approx(entropy, rel=1e-3)
+    cents = np.nan_to_num(cents_off(sound, RATE, 84 + pitch), nan=np.inf)
+    assert found["in_tune"] == pytest.approx(np.mean(np.abs(cents) <= 50))
     assert records["in_tune"]["floor"] > 0.5  # of tones of 4 ms
     record = records["ndb"]
     assert (record["count"], record["n_real"], record["cells"]) == (24, 72, 7)
@@ -153,6 +195,27 @@ def test_evaluation(run, launcher, tones, tmp_path):
     ended = launcher.run(f"--workdir={path}", module="launch.evaluate")
     assert ended.code == 2
     assert "saved_model:PATH of an exported pitch_classifier" in ended.errors[0]
+
+
+def test_more_notes_than_fit_are_refused():
+    with pytest.raises(BadInput, match="--num=2001: notes are measured up to 2000"):
+        note_metrics.measure(None, None, [], (), "", 2001, 0, None)
+
+
+def test_frames_of_spectrograms_are_none_of_clips(launcher, tones):
+    given = ["--model=pitch_classifier", "--preset=tiny", "--hparam=frames=2000"]
+    ended = launcher.run(*given, f"--dataset={tones}", "--batch=2", "--dry_run")
+    assert ended.code == 0, ended.stderr
+    framed = {
+        name: held_out.frames_of({**config, "frames": 7})
+        for name in models.MODELS
+        if "frames" in (config := models.configure(name, "tiny").to_json())
+    }
+    others = {name for name, frames in framed.items() if frames is None}
+    assert others == {"gansynth", "gansynth_flat", "pitch_classifier"}
+    assert {"video_gan", "text2video", "video_classifier"} < set(framed)
+    assert held_out.frames_of({"image_size": 8, "frames": 0}) is None
+    assert held_out.frames_of({"image_size": 8}) is None
 
 
 @pytest.mark.slow

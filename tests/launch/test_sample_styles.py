@@ -1,5 +1,7 @@
 """A generator with styles: pictures of each mode of launch.sample, its path length."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +11,9 @@ import tfgen
 from launch import sample_styles
 from tests.launch.made_runs import make_run
 from tests.launch.test_sample import as_bytes, sample
-from tests.synthetic import digits
+from tests.synthetic import digits, stream
+from tfgen.core import noise
+from tfgen.core.errors import BadInput
 
 SIDE, GAP = 8, 2
 
@@ -77,6 +81,9 @@ def test_mixtures_have_coarse_styles_of_the_left(run, launcher):
     assert np.abs(found[2, 3] - as_bytes(model, model.synthesize(mixed))[0]).max() <= 1
     refused = sample(launcher, f"--workdir={run[0]}", "--mode=mix", "--crossover=9")
     assert refused.code == 2 and "valid: 0 to 4" in refused.stderr
+    flags = ["--mode=mix", "--truncation=0.5", "--truncation_layers=9"]
+    refused = sample(launcher, f"--workdir={run[0]}", *flags)
+    assert refused.code == 2 and "valid: 1 to 4" in refused.stderr
 
 
 @pytest.mark.slow
@@ -95,6 +102,75 @@ def test_a_walk_passes_its_stops(run, launcher, tmp_path):
     assert np.abs(stops - as_bytes(model, model.synthesize(w))).max() <= 1
     refused = sample(launcher, f"--workdir={run[0]}", "--mode=walk", "--out=walk.png")
     assert refused.code == 2 and ".gif or .mp4" in refused.stderr
+
+
+@pytest.mark.parametrize(("psi", "layers"), [(1.0, None), (0.5, None), (0.5, 3)])
+@pytest.mark.parametrize("mode", ["truncation", "mix", "walk"])
+def test_styles_are_drawn_to_their_mean(mode, psi, layers, monkeypatch):
+    # A mapping w = z A + 1, the same for each of 4 copies, and what is made of w.
+    a, made = np.random.default_rng(0).normal(size=[3, 3]).astype("float32"), []
+
+    def mapped(name, z, psi=None):
+        if name == "generate":  # truncates as the model does, by a mean of its own
+            return np.zeros([len(z), SIDE, SIDE, 1], "float32")
+        return np.tile((z @ a + 1)[:, None], [1, 4, 1])
+
+    def synthesize(source, w):
+        made.append(w)
+        return np.zeros([len(w), SIDE, SIDE, 1], "float32")
+
+    monkeypatch.setattr(sample_styles, "_synthesize", synthesize)
+    source = types.SimpleNamespace(
+        signatures={"map": {"inputs": {"z": {"shape": [None, 3]}}}},
+        takes_label=False,
+        images=mapped,
+        spec=stream(SIDE).spec,
+    )
+    source.spec = source.spec.for_images("test", low=-1.0, high=1.0)
+    num = {"truncation": 4, "mix": 2, "walk": 1}[mode]
+    flags = {"num": num, "seed": 5, "columns": 2, "crossover": 1}
+    flags = Flags(flags, truncation=psi, truncation_layers=layers)
+    sample_styles.MODES[mode](source, flags)
+    if mode == "truncation" and layers is None:
+        assert not made
+        return
+
+    def z_of(purpose, num):
+        return noise.normal(5, 0, purpose, num, [3]).numpy().astype("float64")
+
+    mean = np.mean(z_of("centre", sample_styles.CENTRE) @ a + 1, axis=0)
+    z = z_of("sample" if mode != "walk" else "walk", 4)
+    if mode == "walk":  # each stop, and half way along the great circle to the next
+        after = np.roll(z, -1, axis=0)
+        lengths = np.linalg.norm(z, axis=1) * np.linalg.norm(after, axis=1)
+        cosine = np.sum(z * after, axis=1) / lengths
+        between = (z + after) / np.sqrt(2 + 2 * cosine)[:, None]
+        z = np.stack([z, between], axis=1).reshape([-1, 3])
+    shares = [0.0, psi] if mode == "truncation" else [psi]
+    for share, w in zip(shares, made, strict=True):
+        for copy in range(4):
+            of_copy = share if copy < (layers or 4) else 1.0
+            wanted = mean + of_copy * (z @ a + 1 - mean)
+            np.testing.assert_allclose(w[: len(z), copy], wanted, atol=1e-5)
+
+
+def test_layers_to_truncate_are_layers():
+    w = np.zeros([1, 4, 3], "float32")
+    with pytest.raises(BadInput, match="--truncation_layers=5; valid: 1 to 4"):
+        sample_styles._truncated(w, w[0], 0.5, 5)
+    flags = Flags(truncation=1.0, truncation_layers=2)
+    source = types.SimpleNamespace(images=lambda *_: w)
+    with pytest.raises(BadInput, match="--truncation_layers needs --truncation"):
+        sample_styles._mapped(source, flags, w, [])
+
+
+class Flags(dict):
+    """Values as attributes, and all of them given."""
+
+    __getattr__ = dict.__getitem__
+
+    def __getitem__(self, name):
+        return types.SimpleNamespace(present=True)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tfgen
 from tests import alone, synthetic
 from tfgen import models
-from tfgen.core import checkpoint
+from tfgen.core import checkpoint, noise
 from tfgen.core.errors import BadInput
 
 ROWS = 4
@@ -190,6 +190,53 @@ def test_a_stage_touches_its_blocks_only_and_starts_its_optimizers():
     np.testing.assert_allclose(second, 0.01 * first**2, rtol=1e-4, atol=1e-12)
     train(model, 1)
     assert int(optimizer.iterations) == 2
+
+
+def test_an_undone_first_step_leaves_the_restart_to_the_next():
+    # What a first step of a stage undoes, it undoes of the restart as well. Training
+    # then goes on as if the stage had begun a step later.
+    model = build(stable_steps=3, grow_steps=3)
+    model.compile(seed=3, undo_nonfinite=True, run_eagerly=True)
+    scale = model.grow_2_step.args[0]
+    whole = scale.generator_loss
+
+    def broken(*inputs):
+        loss, reports = whole(*inputs)
+        return loss * np.nan, reports
+
+    scale.generator_loss = broken
+    train(model, 3)  # all of stable_1
+    before = {n: v.numpy() for n, v in model.state().items() if n != "step"}
+    train(model, 1)  # the first of grow_2
+    assert model.nonfinite() == (3, "broken of generator")
+    scale.generator_loss = whole
+    for name, value in before.items():
+        np.testing.assert_array_equal(model.state()[name].numpy(), value)
+    optimizers = model.discriminator_optimizer, model.generator_optimizer
+    for updates in (1, 2):  # once, not at each step
+        train(model, 1)
+        assert [int(each.iterations) for each in optimizers] == [updates] * 2
+    assert model.stage_of(model.steps_done)[0] == "stable_2"
+
+
+def test_held_out_notes_are_seen_as_in_training():
+    # Within a fade: the critic was trained on blends of real notes, too.
+    model, rows = build(resolutions=3, grow_steps=4), synthetic.notes().arrays
+    model.step.assign(3)
+    batch = {
+        "audio": tf.constant(rows["audio"][:ROWS] / 32768.0, tf.float32),
+        "pitch": tf.constant(rows["pitch"][:ROWS]),
+    }
+    model._begin(lambda: tf.constant(0, tf.int64))
+    found = model.test_step(batch)
+    real, y, _, mix, progress = inputs(model, 0.25)
+    np.testing.assert_array_equal(model.progress(), progress[0])
+    z = noise.normal(model.seed, 0, "test_z", ROWS, [model.config.latent_size])
+    y = tf.roll(y, -(ROWS // 2), axis=0)  # which training turns
+    scale = model.grow_2_step.args[0]
+    _, wanted = scale.discriminator_loss(real, y, z, mix, progress)
+    estimate = wanted["wasserstein_estimate"]
+    np.testing.assert_allclose(found["wasserstein_estimate"], estimate, atol=1e-5)
 
 
 @pytest.mark.parametrize("cut", [3, pytest.param(4, marks=SLOW)])

@@ -221,6 +221,25 @@ def test_path_length_penalty(model):
     np.testing.assert_allclose(found, 0.01 * np.mean(lengths), rtol=1e-5)
 
 
+def test_the_mean_path_length_moves_with_the_lengths(model):
+    # Images, and lengths, are linear in the kernels that make pictures; so is a mean
+    # that starts at 0 and that nothing stops. The penalty is then of degree 2, and
+    # the slope along these kernels twice the penalty; with the mean as a constant,
+    # E (l - a) l, it were 1 % more.
+    inputs, pixels = drawn(model), tf.constant(normal(8, 8, 8, 1))
+    variables = model.generator.trainable_variables
+    loss = lambda: model.path_length_loss(inputs, [], pixels)[0]  # noqa: E731
+    slopes = gradients(loss, model.generator)
+    kernels = [
+        (variable.numpy(), slope.numpy())
+        for variable, slope in zip(variables, slopes, strict=True)
+        if variable.shape[:2] == (1, 1)
+    ]
+    assert len(kernels) == 2  # at 4 and at 8 pixels
+    slope = sum(np.sum(k * s, dtype="float64") for k, s in kernels)
+    np.testing.assert_allclose(slope, 2 * loss().numpy(), rtol=1e-4)
+
+
 def test_losses_are_the_logistic_ones(model):
     inputs, real = drawn(model), tf.constant(normal(8, 8, 8, 1))
     _, fake = model.make(inputs, [])

@@ -56,6 +56,34 @@ def test_p_follows_the_mean_sign_of_four_steps():
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+def test_undone_steps_leave_out_terms():
+    # Step 7, where p would move, is undone: by step 11 seven terms of 0.5 have come,
+    # which is below 0.6, though a sum of 3.5 is not that of four. Step 13 is undone:
+    # three terms of 0.7 are above 0.6, though a sum of 2.1 is not that of four.
+    signs = tf.constant([1.0] * 4 + [0.5] * 8 + [0.7] * 4)
+    undone = tf.constant([7, 13], tf.int64)
+    model = build(p_target=0.6, p_images=160.0, p_every=4)
+    model.compile(seed=0, undo_nonfinite=True)
+
+    def nothing(broken):
+        return tf.where(broken, float("nan"), 0.0)
+
+    def step(batch):
+        p = model.move_p(tf.gather(signs, model.step.value), BATCH)
+        broken = tf.reduce_any(model.step.value == undone)
+        model.gradients(nothing, model.generator, broken)
+        return model.track(p=p)
+
+    model.probe_step, model.step_method = step, lambda step: "probe_step"
+    found = []
+    for _ in range(16):
+        model.fit(stream(8, batch=BATCH), steps_per_epoch=1, verbose=0)
+        found.append(float(model.p.numpy()))
+    assert model.nonfinite() == (7, "nothing of generator")
+    wanted = np.repeat([0, 0.4, 0, 0.4], [3, 8, 4, 1])
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
 def test_p_is_of_all_replicas(two_replicas):
     # One sees 1, the other 0.4: 0.7 is above 0.6, and twice as many images pass.
     found = controlled(
@@ -109,12 +137,22 @@ def test_what_the_discriminator_sees_is_augmented(name):
 @pytest.mark.slow
 def test_losses_see_augmented_images():
     model = build(eager=True)
-    seen = []
-    model.augment = lambda images, drawn, p: seen.append(images) or images + 7.0
-    model.judge = lambda images, y: tf.reduce_mean(images, [1, 2, 3])[:, None] - 7.0
+    augmented, judged = [], []
+
+    def augment(images, drawn, p):
+        augmented.append((images + 7.0).numpy())
+        return images + 7.0
+
+    def judge(images, y):
+        judged.append(images.numpy())
+        return tf.reduce_mean(images, [1, 2, 3])[:, None] - 7.0
+
+    model.augment, model.judge = augment, judge
     model.fit(stream(8, batch=BATCH), steps_per_epoch=1, verbose=0)
     # Generator's fakes; reals and fakes; R1, which the first step has.
-    assert len(seen) == 4
+    assert len(augmented) == len(judged) == 4
+    for returned, seen in zip(augmented, judged, strict=True):
+        np.testing.assert_array_equal(seen, returned)
 
 
 @pytest.mark.slow

@@ -40,6 +40,23 @@ def test_published_sizes():
     assert judge.count_params() == 6_831_230
 
 
+def test_scales_are_hes(generator, judge):
+    # sqrt(2 / ((1 + slope^2) fan_in)): slope 0 before rectifiers, 1 of linear layers
+    # and of the heads.
+    rectified = [*generator.convolutions, *judge.convolutions, *judge.inlets]
+    slopes = [
+        *((layer, 0) for layer in (*rectified, judge.hidden)),
+        *((layer, 1) for layer in (*generator.heads, judge.scores, judge.logits)),
+    ]
+    assert len(slopes) == 8 + 7 + 4 + 1 + 4 + 2
+    for layer, slope in slopes:
+        fan_in = np.prod(layer.kernel.shape[:-1])
+        wanted = np.sqrt(2 / ((1 + slope**2) * fan_in))
+        np.testing.assert_allclose(layer.scale, wanted, rtol=1e-6)
+        np.testing.assert_allclose(layer.scaled_kernel(1.0), wanted * layer.kernel)
+        assert (layer.factor, layer.rate) == (1, 1)
+
+
 @pytest.mark.parametrize("progress", np.arange(0, 6.5, 0.5))
 def test_weights_of_heads_add_up_to_one(progress):
     """Of the published seven blocks."""

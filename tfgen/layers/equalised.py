@@ -53,7 +53,8 @@ class Equalised(keras.layers.Layer):
     def finish(self, x):
         """Return x after bias and activation."""
         if self.use_bias:
-            x = tf.nn.bias_add(x, self.bias * (self.rate * self.factor))
+            bias = tf.cast(self.bias * (self.rate * self.factor), x.dtype)
+            x = tf.nn.bias_add(x, bias)
         return self.activation(x) if self.activation else x
 
 

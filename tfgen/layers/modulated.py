@@ -17,7 +17,8 @@ class ModulatedConv2D(Equalised):
 
     Takes (x `[rows, h, w, inputs]`, w `[rows, size]`), or with them noise `[rows, h',
     w', 1]`, which is added to all maps alike, times a learned factor that is 0 at
-    first. Returns `[rows, h', w', filters]`, h' = h, or 2 h with `up`.
+    first. Returns `[rows, h', w', filters]`, h' = h, or 2 h with `up`. Styles and what
+    undoes them are float32 whatever the layer computes in.
 
     Args:
         filters: Outputs.
@@ -38,7 +39,8 @@ class ModulatedConv2D(Equalised):
         learn_noise=True,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Keras would round w before anything here could see it.
+        super().__init__(autocast=False, **kwargs)
         self.filters, self.kernel_size = filters, kernel_size
         self.up, self.demodulate = up, demodulate
         self.learn_noise = learn_noise
@@ -61,15 +63,17 @@ class ModulatedConv2D(Equalised):
     def call(self, inputs):
         """Return the outputs."""
         x, w, *noise = inputs
-        style = self.affine(w) + 1.0
+        x, style = tf.cast(x, self.compute_dtype), self.affine(w) + 1.0
         kernel = self.scaled_kernel(1.0 if self.demodulate else self.factor)
+        kernel = tf.cast(kernel, x.dtype)
         y = self.convolve(x * _of_maps(style, x), kernel)
         if self.demodulate:
             norms = tf.reduce_sum(tf.square(tf.cast(kernel, tf.float32)), axis=[0, 1])
             back = tf.math.rsqrt(tf.square(style) @ norms + 1e-8)
             y *= _of_maps(self.factor * back, y)
         if noise:
-            y += self.noise_strength * self.factor * tf.cast(noise[0], y.dtype)
+            strength = tf.cast(self.noise_strength * self.factor, y.dtype)
+            y += strength * tf.cast(noise[0], y.dtype)
         return self.finish(y)
 
     def convolve(self, x, kernel):

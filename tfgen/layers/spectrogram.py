@@ -45,9 +45,6 @@ class Representation:
         samples: length of a note.
         sample_rate: Hz.
         mel_mode: see `mel_matrix`.
-        scaling: ((a, a'), (b, b')) of `normalise`, channel by channel; None: the
-            published numbers for mel, else what `range_scaling` makes of the widest
-            range that a note in [-1, 1] can have.
 
     Raises:
         ValueError: these do not fit together; says what would.
@@ -61,7 +58,6 @@ class Representation:
     samples: int
     sample_rate: int = 16000
     mel_mode: str = "official"
-    scaling: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS or self.mel_mode not in MEL_MODES:
@@ -150,19 +146,22 @@ class Representation:
 
     def normalise(self, spectrograms):
         """Return x * a + b for each channel, clipped to [-1, 1]: a network's units."""
-        scale, offset = self._scaling()
+        scale, offset = self.scaling()
         return tf.clip_by_value(spectrograms * scale + offset, -1.0, 1.0)
 
     def denormalise(self, spectrograms):
         """Return what `normalise` was given, where it did not clip."""
-        scale, offset = self._scaling()
+        scale, offset = self.scaling()
         return (spectrograms - offset) / scale
 
-    def _scaling(self):
-        scaling = self.scaling
-        if scaling is None and self.kind == "if_mel":
-            scaling = MEL_SCALING
-        if scaling is None:
+    def scaling(self):
+        """Return (a, b) of `normalise`, two numbers each, one a channel.
+
+        The published ones for mel, else what `range_scaling` makes of the widest range
+        that a note in [-1, 1] can have.
+        """
+        scaling = MEL_SCALING
+        if self.kind != "if_mel":
             # The window's values sum to fft / 2, which one bin takes half of.
             loudest = math.log(self.fft / 4)
             scaling = range_scaling((math.log(EPSILON), -1.0), (loudest, 1.0))
@@ -173,25 +172,11 @@ class Representation:
         return matrix, mel_inverse(matrix)
 
 
-def published(kind, high_resolution=False, mel_mode="official"):
-    """Return a `Representation` of the paper: 4 s at 16 kHz.
-
-    Args:
-        kind: see `Representation`.
-        high_resolution: twice the bins and half the frames, the paper's "+ H".
-        mel_mode: see `mel_matrix`.
-    """
-    frames, bins = (128, 1024) if high_resolution else (256, 512)
-    return Representation(
-        kind, frames, bins, 2 * bins, bins // 2, 64000, mel_mode=mel_mode
-    )
-
-
 def range_scaling(low, high):
-    """Return the `scaling` that maps low..high to -0.8..0.8, channel by channel.
+    """Return ((a, a'), (b, b')) that map low..high to -0.8..0.8, channel by channel.
 
     Args:
-        low: smallest (magnitude, phase) of the data, such as over 1,000 notes.
+        low: smallest (magnitude, phase).
         high: largest.
     """
     scale = tuple(2 * MARGIN / (b - a) for a, b in zip(low, high, strict=True))

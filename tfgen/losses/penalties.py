@@ -15,8 +15,11 @@ def gradient_penalty(critic, real, fake, mix):
     Gulrajani et al. 2017, eq. 3.
 
     Args:
-        critic: Callable `[rows, ...] -> [rows, 1]`. Its score of one row must not
-            depend on other rows: no batch normalisation.
+        critic: Callable `[rows, ...] -> [rows, 1]`. The gradient is that of the sum of
+            all scores by a row. A score of that row alone makes it the gradient of the
+            score; a minibatch deviation adds what the row does to the other scores,
+            as in the published networks that have one. The paper advises against
+            batch normalisation, which lets every score depend on every row.
         real: `[rows, ...]`.
         fake: Like `real`.
         mix: Uniform on [0, 1), one number a row: `[rows, 1, ...]`.
@@ -38,8 +41,9 @@ def r1(network, real):
     Nowozin 2018, eq. 9.
 
     Args:
-        network: Callable `[rows, ...] -> [rows, 1]`, a row's output depending on
-            that row only.
+        network: Callable `[rows, ...] -> [rows, 1]`. The gradient is that of the sum
+            of all outputs: see `gradient_penalty` for outputs that depend on several
+            rows.
         real: `[rows, ...]`.
     """
     return mean_squared_norm(_input_gradient(network, real))

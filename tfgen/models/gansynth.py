@@ -263,6 +263,7 @@ class GANSynthFlat(GenerativeModel):
         rows = real.shape[0]
         z = self.noise("test_z", rows, [self.config.latent_size])
         progress = tf.fill([rows], self.progress())
+        real = progressive.shrunk(real, progress=progress, **self.whole.blocks)
         fake = self.whole.make(z, y, progress, self.generator_ema)
         score, logits = self.whole.judge(real, progress)
         fake_score, _ = self.whole.judge(fake, progress)
@@ -367,7 +368,9 @@ class GANSynth(GANSynthFlat):
     def stage_step(self, scale, start, batch):
         """As `train_step`, of a stage that starts at step `start`."""
         for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
-            restart(optimizer, tf.equal(self.step.value, start))
+            # Of more updates than the stage had steps: also where the first was undone.
+            updates = tf.cast(optimizer.iterations.value, tf.int64)
+            restart(optimizer, updates > self.step.value - start)
         return self.update(scale, batch)
 
 

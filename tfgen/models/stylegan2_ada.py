@@ -16,8 +16,10 @@ much the discriminator has learned by heart, which r_t = E sign D(T_p(x)) shows:
     every 4 steps   p <- p + sign(r_t - 0.6) * images since / 500 000,   0 <= p <= 1
 
 with r_t the mean over these steps and over the rows of all replicas; p is the same on
-all of them, and a part of what a run restores. `stylegan2_diffaugment` has the fixed
-augmentation of Zhao et al. 2020 in place of T_p, and no p.
+all of them, and a part of what a run restores. Added up is r_t - 0.6, whose sign needs
+no count: a step that --on_nan=skip undoes takes its term with it.
+`stylegan2_diffaugment` has the fixed augmentation of Zhao et al. 2020 in place of T_p,
+and no p.
 
 Departures: p ends at 1, where a larger one would change nothing but the way back. The
 settings of `paper` are those the authors' code chooses for 256 pixels ("auto"). Its
@@ -77,7 +79,7 @@ class StyleGAN2ADA(StyleGAN2):
         self.signs = keras.Variable(0.0, trainable=False, name="signs")
 
     def state(self):
-        """Return what `StyleGAN2` restores, p, and the signs since it moved."""
+        """Return what `StyleGAN2` restores, p, and the sum that moves it next."""
         return {**super().state(), "augment/p": self.p, "augment/signs": self.signs}
 
     def discriminator_update(self, batch):
@@ -87,7 +89,7 @@ class StyleGAN2ADA(StyleGAN2):
         return {**reports, "augment_p": p}
 
     def move_p(self, sign, rows):
-        """Add up r_t, and move p when that is due; returns p.
+        """Add up r_t - p_target, and move p when that is due; returns p.
 
         Args:
             sign: Mean sign of D over this replica's real rows.
@@ -97,11 +99,10 @@ class StyleGAN2ADA(StyleGAN2):
         if replicas > 1:
             context = tf.distribute.get_replica_context()
             sign = context.all_reduce(tf.distribute.ReduceOp.MEAN, sign)
-        signs = self.signs.value + sign
+        signs = self.signs.value + (sign - config.p_target)
         is_due = (self.step.value + 1) % config.p_every == 0
-        way = tf.sign(signs / config.p_every - config.p_target)
         images = rows * replicas * config.p_every
-        moved = self.p.value + way * (images / config.p_images)
+        moved = self.p.value + tf.sign(signs) * (images / config.p_images)
         p = tf.where(is_due, tf.clip_by_value(moved, 0.0, 1.0), self.p.value)
         self.p.assign(p)
         self.signs.assign(tf.where(is_due, 0.0, signs))

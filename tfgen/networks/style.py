@@ -69,11 +69,10 @@ class Generator(keras.Model):
         is_second = tf.range(self.copies, dtype=tf.float32) >= place[:, None]
         return tf.where(is_second[..., None], second[:, None], first[:, None])
 
-    def truncate(self, w, psi, cutoff=None):
-        """Return mean + psi (w - mean) of the first `cutoff` copies; None: of all."""
+    def truncate(self, w, psi):
+        """Return mean + psi (w - mean) of copies of w."""
         mean = self.w_average.value
-        cutoff = self.copies if cutoff is None else cutoff
-        return tf.concat([mean + psi * (w[:, :cutoff] - mean), w[:, cutoff:]], axis=1)
+        return mean + psi * (w - mean)
 
 
 def generator(config, shape, classes):
