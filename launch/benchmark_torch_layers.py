@@ -210,7 +210,7 @@ def _function(operation, node, layout, zeros):
         case "EqualisedConv2D":
             return _equalised_convolution(operation)
         case "ModulatedConv2D":
-            return _modulated(operation)
+            return _modulated(operation, len(node.input_tensors))
         case "Constant":
             return lambda rows, value: _contiguous(
                 value[None].expand(len(rows), -1, -1, -1), layout
@@ -320,7 +320,7 @@ def _equalised_convolution(layer):
     return function
 
 
-def _modulated(layer):
+def _modulated(layer, inputs):
     """Scaled inputs, one convolution, scaled outputs."""
     activate, factor = _activation(layer), layer.factor
     owners = {"kernel": layer, "bias": layer, "noise_strength": layer}
@@ -331,7 +331,6 @@ def _modulated(layer):
         if hasattr(owner, name)
     }
     style_at = [places[id(v)] for v in (layer.affine.kernel, layer.affine.bias)]
-    inputs = 3 if "noise_strength" in at else 2
     affine = _equalised_dense(layer.affine)
 
     def function(*given):
@@ -350,7 +349,7 @@ def _modulated(layer):
             y = y * (factor * back)[:, :, None, None]
         else:
             y = y * factor
-        if noise:
+        if noise and layer.add_noise:
             y = y + weights[at["noise_strength"]] * factor * noise[0]
         bias = weights[at["bias"]] * (layer.rate * factor)
         return activate(y + bias[:, None, None])

@@ -241,7 +241,7 @@ class StyleGAN2(OfLogits):
         "generator_optimizer": ("mapping", "synthesis"),
         "discriminator_optimizer": ("discriminator",),
     }
-    written_for = {"labels": False, "mirror": False, "pixel_noise": True}
+    written_for = {"labels": False, "mirror": False}
 
     def __init__(self, model, stream, form):
         super().__init__(model, stream, form)

@@ -26,7 +26,7 @@ class ModulatedConv2D(Equalised):
         up: Double the image: each pixel adds kernel * x, 2 pixels from its
             neighbour, then `blur`.
         demodulate: Whether the kernel is scaled back to unit norm.
-        learn_noise: Whether the factor is learned; else it stays 0.
+        add_noise: Whether noise has a factor; else it is ignored.
         **kwargs: `use_bias`, `activation`, `factor` as of `EqualisedDense`.
     """
 
@@ -36,14 +36,14 @@ class ModulatedConv2D(Equalised):
         kernel_size,
         up=False,
         demodulate=True,
-        learn_noise=True,
+        add_noise=True,
         **kwargs,
     ):
         # Keras would round w before anything here could see it.
         super().__init__(autocast=False, **kwargs)
         self.filters, self.kernel_size = filters, kernel_size
         self.up, self.demodulate = up, demodulate
-        self.learn_noise = learn_noise
+        self.add_noise = add_noise
 
     def build(self, shapes):
         """Create kernel, bias, the style's affine map and the noise's factor."""
@@ -52,12 +52,9 @@ class ModulatedConv2D(Equalised):
         # Styles are few numbers: not worth rounding.
         self.affine = EqualisedDense(inputs, dtype="float32")
         self.affine.build(shapes[1])
-        if len(shapes) == 3:
+        if len(shapes) == 3 and self.add_noise:
             self.noise_strength = self.add_weight(
-                shape=[],
-                initializer="zeros",
-                trainable=self.learn_noise,
-                name="noise_strength",
+                shape=[], initializer="zeros", name="noise_strength"
             )
 
     def call(self, inputs):
@@ -71,7 +68,7 @@ class ModulatedConv2D(Equalised):
             norms = tf.reduce_sum(tf.square(tf.cast(kernel, tf.float32)), axis=[0, 1])
             back = tf.math.rsqrt(tf.square(style) @ norms + 1e-8)
             y *= _of_maps(self.factor * back, y)
-        if noise:
+        if noise and self.add_noise:
             strength = tf.cast(self.noise_strength * self.factor, y.dtype)
             y += strength * tf.cast(noise[0], y.dtype)
         return self.finish(y)

@@ -49,7 +49,7 @@ class StyleGAN2Config(Config):
     mapping_rate: float = option(0.01, "learning rate multiplier of these", above=0)
     channel_base: int = option(16384, "maps at 2^r pixels: base / 2^(r-1)", at_least=1)
     channel_max: int = option(512, "most feature maps", at_least=1)
-    pixel_noise: bool = option(True, "layers learn how much noise to add; else none")
+    pixel_noise: bool = option(True, "layers add noise, they learn how much")
     group: int = option(4, "most rows of a minibatch deviation", at_least=1)
     mixing: float = option(0.9, "probability of two styles", at_least=0, at_most=1)
     r1_weight: float = option(10.0, "gamma; of small: 32 pixels'", at_least=0)
@@ -58,9 +58,7 @@ class StyleGAN2Config(Config):
     path_every: int = option(4, "steps between its updates, 0 = none", at_least=0)
     learning_rate: float = option(0.002, "Adam, both networks", above=0)
     beta_2: float = option(0.99, "Adam; beta_1 is 0", at_least=0, at_most=1)
-    average_images: float = option(
-        10_000.0, "half-life of the generator's moving average, images", above=0
-    )
+    average_images: float = option(10_000.0, "half-life of EMA, images", above=0)
     average_ramp: float = option(
         0.0, "most of the half-life, of the images seen; 0 = no limit", at_least=0
     )
@@ -76,6 +74,7 @@ _REDUCED = {
     "image_size": 0,
     "mapping_layers": 4,
     "path_every": 0,
+    "pixel_noise": False,  # it grains the images of few maps
     "r1_weight": 0.0064,
     "average_ramp": 0.05,
 }
@@ -103,6 +102,7 @@ class StyleGAN2(GenerativeModel):
             "channel_max": 4,
             "mapping_layers": 2,
             "path_every": 2,
+            "pixel_noise": True,
             "r1_every": 4,
             "r1_weight": 1.0,
             "average_ramp": 0.5,

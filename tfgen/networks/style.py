@@ -135,7 +135,7 @@ def synthesis(config, shape):
 
     def layer(x, number, stage, up=False):
         convolution = ModulatedConv2D(
-            channels(stage), 3, up=up, learn_noise=config.pixel_noise, **_ACTIVE
+            channels(stage), 3, up=up, add_noise=config.pixel_noise, **_ACTIVE
         )
         return convolution([x, style[number], maps[number]])
 
