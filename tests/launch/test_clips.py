@@ -23,7 +23,7 @@ def folder(clip_folder):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, folder):
-    data = tfgen.data.load(folder, batch=4, validation_fraction=0.5)
+    data = tfgen.data.load(folder, batch=4, seed=3, validation_fraction=0.5)
     path = tmp_path_factory.mktemp("runs")
     options = {"video_classifier": {"hparams": {"label": "label"}}}
     return {
