@@ -18,7 +18,7 @@ from absl import flags
 
 from tfgen.core.errors import BadInput
 
-from . import common_flags, held_out
+from . import common_flags
 
 FLAGS = flags.FLAGS
 
@@ -104,7 +104,7 @@ def _load_data(config):
     }
     if FLAGS.target_dataset:
         return data.load_pair(FLAGS.dataset, FLAGS.target_dataset, **how).train
-    frames = held_out.frames_of(config.to_json())
+    frames = getattr(config, "frames", 0) or None
     return data.load(FLAGS.dataset, frames=frames, **how).train
 
 

@@ -27,15 +27,6 @@ def check_same(data, run):
         )
 
 
-def frames_of(config):
-    """Return what `data.load` cuts clips to by a Config's JSON, None: nothing.
-
-    Spectrograms have frames as well, of which data know nothing: a field `frames` is of
-    clips where the pictures of the clips have a size beside it.
-    """
-    return ("image_size" in config and config.get("frames")) or None
-
-
 def load(run, data_dir=None, name=None):
     """Load a run's data as it was trained on.
 
@@ -58,7 +49,7 @@ def load(run, data_dir=None, name=None):
     if run.get("target_dataset") and not name:
         loaded = data.load_pair(run["dataset"], run["target_dataset"], **how)
     else:
-        frames = frames_of(run["config"])
+        frames = run["config"].get("frames") or None
         loaded = data.load(name or run["dataset"], frames=frames, **how)
     if not name:
         check_same(loaded, run)

@@ -211,8 +211,7 @@ def _load_data(config):
     }
     if FLAGS.target_dataset:
         return data.load_pair(FLAGS.dataset, FLAGS.target_dataset, **how)
-    frames = held_out.frames_of(config.to_json())
-    return data.load(FLAGS.dataset, frames=frames, **how)
+    return data.load(FLAGS.dataset, frames=getattr(config, "frames", 0) or None, **how)
 
 
 def _build(config, data, strategy, **arguments):
