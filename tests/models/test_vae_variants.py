@@ -201,6 +201,18 @@ def test_which_classes_start_at_the_mean():
     ]
 
 
+def test_kernels_start_at_the_published_deviation():
+    model = build(start_stddev=0.01, hidden=(16, 16))
+    networks = (model.encoder, model.decoder)
+    kernels = [w.numpy() for n in networks for w in n.weights if len(w.shape) == 2]
+    assert len(kernels) == 7
+    for kernel in kernels:
+        error = 0.01 * math.sqrt(1 / (2 * kernel.size))
+        assert abs(np.sqrt(np.mean(kernel**2)) - 0.01) < 4 * error
+    same = [k for k in kernels if k.shape == (16, 16)]
+    assert len(same) == 2 and np.abs(same[0] - same[1]).max() > 0
+
+
 def test_parameters_of_the_published_one_layer_network():
     model = models.build("iwae", "paper", spec=stream(28).spec, xla="off")
     weights = [v for n in model.networks.values() for v in n.weights]

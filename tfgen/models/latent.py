@@ -66,6 +66,9 @@ class CodeConfig(PixelConfig):
     activation: str = option(
         "tanh", "of hidden layers", choices=("tanh", "relu", "softplus")
     )
+    start_stddev: float = option(
+        0.0, "dense: of kernels drawn from N(0, its square), 0 = Glorot", at_least=0
+    )
     channels: int = option(32, "convolutional: maps at half resolution", at_least=1)
     kernel: int = option(4, "convolutional: side in pixels", at_least=1)
 
@@ -176,10 +179,16 @@ def code_networks(config, shape, heads):
                 name="decoder",
             ),
         )
-    outputs = [shape] * pixel_parameters(config)
-    return (
-        dense.mlp(shape, codes, config.hidden, activation, name="encoder"),
-        dense.mlp(codes[0], outputs, config.hidden[::-1], activation, name="decoder"),
+    outputs, start = [shape] * pixel_parameters(config), "glorot_uniform"
+    if config.start_stddev:
+        start = keras.initializers.RandomNormal(stddev=config.start_stddev)
+    ways = (
+        ("encoder", shape, codes, config.hidden),
+        ("decoder", codes[0], outputs, config.hidden[::-1]),
+    )
+    return tuple(
+        dense.mlp(*sizes, activation, name=name, initializer=start)
+        for name, *sizes in ways
     )
 
 

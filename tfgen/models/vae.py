@@ -15,8 +15,8 @@ The first two may weigh the KL: beta (Higgins et al. 2017), a warm-up of it from
 is reported with weight 1.
 
 All quantities are nats per image: pixels and latents are summed, rows averaged.
-Departures: Adam and Glorot initialisation instead of Adagrad and N(0, 0.01); the
-weight prior of the paper's full objective is left out. `iwae` starts its output bias at
+Departures: Adam instead of Adagrad; Glorot initialisation, where `start_stddev=0.01` is
+the paper's; the weight prior of its full objective is left out. `iwae` starts its output bias at
 the data's log-odds, as in Burda's code; `bias_at_mean` says so of each class.
 
 Rows are independent, so N replicas of B rows equal one device with N * B rows, except
