@@ -16,8 +16,9 @@ is reported with weight 1.
 
 All quantities are nats per image: pixels and latents are summed, rows averaged.
 Departures: Adam instead of Adagrad; Glorot initialisation, where `start_stddev=0.01` is
-the paper's; the weight prior of its full objective is left out. `iwae` starts its output bias at
-the data's log-odds, as in Burda's code; `bias_at_mean` says so of each class.
+the paper's; the weight prior of its full objective is left out. `iwae` starts its
+output bias at the data's log-odds, as in Burda's code; `bias_at_mean` says so of each
+class.
 
 Rows are independent, so N replicas of B rows equal one device with N * B rows, except
 with free bits, whose maximum is over the means of a replica's rows.
