@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 import tfgen
 from launch import common_flags
@@ -512,14 +513,16 @@ def test_recipe(launcher, pictures, clip_folder, tones, tmp_path, name):
     assert ended.code == 0, ended.stderr
 
 
-def test_profile(launcher, pictures, tmp_path):
+@pytest.mark.parametrize("together", [1, 4])
+def test_profile(launcher, pictures, tmp_path, together):
     given = [*MODEL, f"--dataset={pictures}", "--sample_every=0", "--log_every=100"]
-    ended = launcher.run(
-        *given, "--steps=8", "--profile=3:6", f"--workdir={tmp_path}", timeout=300
-    )
+    given += [f"--steps_per_execution={together}", f"--workdir={tmp_path}"]
+    ended = launcher.run(*given, "--steps=8", "--profile=5:8", timeout=300)
     assert ended.code == 0, ended.stderr
     (trace,) = (tmp_path / "tensorboard" / "plugins" / "profile").rglob("*.xplane.pb")
-    assert trace.stat().st_size > 1000
+    space = xplane_pb2.XSpace.FromString(trace.read_bytes())
+    events = [len(line.events) for plane in space.planes for line in plane.lines]
+    assert sum(events) > 100  # of an empty window there are none
 
 
 def test_bfloat16(launcher, pictures, tmp_path):

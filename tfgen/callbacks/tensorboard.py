@@ -18,7 +18,8 @@ class TensorBoard(AtSteps):
         folder: Where event files go.
         hparams: {name: value} shown in the HParams tab.
         histograms_every: Steps between histograms of all weights, 0 = none.
-        profile: (first, last) steps to profile, or None.
+        profile: (first, last) steps to profile, or None; with several steps in an
+            execution, the whole executions that hold them.
     """
 
     def __init__(self, folder, hparams=None, histograms_every=0, profile=None):
@@ -43,6 +44,7 @@ class TensorBoard(AtSteps):
                         for name, value in self.hparams.items()
                     }
                 )
+        self._start_profile(step)
 
     def at(self, step, logs):
         """Write what there is."""
@@ -52,11 +54,9 @@ class TensorBoard(AtSteps):
                 for name, variable in self.model.state().items():
                     if variable.trainable and name.split("/")[0] in self.model.networks:
                         tf.summary.histogram(name, variable.value)
-        if self.profile and not self._profiling and step >= self.profile[0]:
-            tf.profiler.experimental.start(str(self.folder))
-            self._profiling = True
         if self._profiling and step >= self.profile[1]:
             self._stop_profile()
+        self._start_profile(step)
 
     def scalars(self, step, values):
         """Write {tag: number} of a step."""
@@ -105,6 +105,14 @@ class TensorBoard(AtSteps):
             self._stop_profile()
         if self.writer:
             self.writer.close()
+
+    def _start_profile(self, step):
+        """Start where the execution after `step` steps holds the first one."""
+        if not self.profile or self._profiling:
+            return
+        if step + self.model.steps_per_execution >= self.profile[0]:
+            tf.profiler.experimental.start(str(self.folder))
+            self._profiling = True
 
     def _stop_profile(self):
         tf.profiler.experimental.stop()
