@@ -179,16 +179,14 @@ def code_networks(config, shape, heads):
                 name="decoder",
             ),
         )
-    outputs, start = [shape] * pixel_parameters(config), "glorot_uniform"
+    start = "glorot_uniform"
     if config.start_stddev:
         start = keras.initializers.RandomNormal(stddev=config.start_stddev)
-    ways = (
-        ("encoder", shape, codes, config.hidden),
-        ("decoder", codes[0], outputs, config.hidden[::-1]),
-    )
-    return tuple(
-        dense.mlp(*sizes, activation, name=name, initializer=start)
-        for name, *sizes in ways
+    same = {"activation": activation, "initializer": start}
+    outputs = [shape] * pixel_parameters(config)
+    return (
+        dense.mlp(shape, codes, config.hidden, **same, name="encoder"),
+        dense.mlp(codes[0], outputs, config.hidden[::-1], **same, name="decoder"),
     )
 
 
