@@ -162,7 +162,7 @@ def _function(operation, node, layout, zeros):
             return lambda x, *weights: F.group_norm(
                 x, x.shape[1], *weights, eps=operation.epsilon
             )
-        case "Conv2D" | "Conv3D":
+        case "Conv2D" | "NarrowConv2D" | "Conv3D":
             return _convolution(operation, zeros)
         case "Conv2DTranspose" | "Conv3DTranspose":
             return _transposed(operation)

@@ -1,0 +1,32 @@
+"""A convolution to few channels, computed by the columns of its kernel."""
+
+import keras
+
+
+class NarrowConv2D(keras.layers.Conv2D):
+    """`Conv2D` of stride 1 without padding, for 3 channels out, say.
+
+    Its d-th column alone, k x 1, gives z_d, and y[i, j] = sum_d z_d[i, j + d]. The
+    columns are one convolution to k times as many channels, which fill the vector
+    registers that 3 channels leave empty; its products are 1 + (k - 1) / w times as
+    many, w being the width of y.
+    """
+
+    def __init__(self, filters, kernel_size, **kwargs):
+        super().__init__(filters, kernel_size, **kwargs)
+        if self.strides != (1, 1) or self.padding != "valid":
+            raise ValueError("NarrowConv2D has stride 1 and padding 'valid'")
+
+    def call(self, x):
+        """Return `[rows, h - k + 1, w - k + 1, filters]`."""
+        height, columns, channels, filters = self.kernel.shape
+        kernel = keras.ops.reshape(
+            keras.ops.transpose(self.kernel, [0, 2, 1, 3]),
+            [height, 1, channels, columns * filters],
+        )
+        z = keras.ops.conv(x, kernel, padding="valid", data_format="channels_last")
+        y = sum(
+            z[:, :, d : d + 1 - columns or None, d * filters : (d + 1) * filters]
+            for d in range(columns)
+        )
+        return self.activation(y + self.bias if self.use_bias else y)
