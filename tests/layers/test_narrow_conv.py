@@ -10,8 +10,8 @@ from tfgen.layers.narrow_conv import NarrowConv2D
 @pytest.mark.parametrize("kernel", [7, (2, 3), (3, 1)])
 @pytest.mark.parametrize("options", [{}, {"use_bias": False, "activation": "tanh"}])
 def test_narrow_conv(kernel, options):
-    layers = [kind(3, kernel, **options) for kind in (NarrowConv2D, keras.layers.Conv2D)]
-    compared(*layers, (2, 9, 11, 5))
+    ours, theirs = NarrowConv2D, keras.layers.Conv2D
+    compared(ours(3, kernel, **options), theirs(3, kernel, **options), (2, 9, 11, 5))
 
 
 @pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "same"}])
