@@ -14,7 +14,16 @@ def test_narrow_conv(kernel, options):
     compared(ours(3, kernel, **options), theirs(3, kernel, **options), (2, 9, 11, 5))
 
 
-@pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "same"}])
-def test_of_stride_1_and_valid_alone(options):
-    with pytest.raises(ValueError, match="stride 1 and padding 'valid'"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strides": 2}, "stride 1, no dilation, padding 'valid'"),
+        ({"padding": "same"}, "stride 1, no dilation, padding 'valid'"),
+        ({"dilation_rate": 2}, "stride 1, no dilation, padding 'valid'"),
+        ({"groups": 3}, "one group"),
+        ({"data_format": "channels_first"}, "channels come last"),
+    ],
+)
+def test_what_it_does_not_compute(options, message):
+    with pytest.raises(ValueError, match=message):
         NarrowConv2D(3, 7, **options)

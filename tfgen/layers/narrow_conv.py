@@ -4,7 +4,7 @@ import keras
 
 
 class NarrowConv2D(keras.layers.Conv2D):
-    """`Conv2D` of stride 1 without padding, for 3 channels out, say.
+    """`Conv2D` of stride 1, undilated and without padding, for 3 channels out, say.
 
     Its d-th column alone, k x 1, gives z_d, and y[i, j] = sum_d z_d[i, j + d]. The
     columns are one convolution to k times as many channels, which fill the vector
@@ -14,8 +14,10 @@ class NarrowConv2D(keras.layers.Conv2D):
 
     def __init__(self, filters, kernel_size, **kwargs):
         super().__init__(filters, kernel_size, **kwargs)
-        if self.strides != (1, 1) or self.padding != "valid":
-            raise ValueError("NarrowConv2D has stride 1 and padding 'valid'")
+        if {self.strides, self.dilation_rate} != {(1, 1)} or self.padding != "valid":
+            raise ValueError("NarrowConv2D has stride 1, no dilation, padding 'valid'")
+        if self.groups != 1 or self.data_format != "channels_last":
+            raise ValueError("NarrowConv2D has one group, and channels come last")
 
     def call(self, x):
         """Return `[rows, h - k + 1, w - k + 1, filters]`."""
