@@ -368,6 +368,7 @@ def spec_of(source, target):
         ((8, 8, 1), (8, 8, 3), {"image_size": 8}, "number of channels"),
         ((8, 8, 3), (12, 12, 3), {}, "give an image_size"),
         ((10, 8, 3), (10, 8, 3), {}, "10x8 do not fit: .* multiples of 4"),
+        ((4, 16, 3), (4, 16, 3), {"padding": 2}, "4x16 do not fit: .* from 8 on"),
         ((8, 8, 3), (8, 8, 3), {"crop": 12}, "crop=12 is larger .* 8x8"),
         (
             (8, 8, 3),

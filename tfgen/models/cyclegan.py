@@ -65,7 +65,7 @@ class CycleGAN(GenerativeModel):
     Args:
         config: `CycleGANConfig`.
         spec: `source` and `target` images `[h, w, c]` in [-1, 1], h and w multiples
-            of 4.
+            of 4 and at least 8.
         generator_ab: G, images of A `[rows, h, w, c]` of any such size -> of B.
         generator_ba: F, the other way.
         discriminator_a: images of A -> scores `[rows, p, q, 1]`, one a patch.
@@ -233,7 +233,7 @@ class CycleGAN(GenerativeModel):
         return loss_a + loss_b, {**reports, **health.of_judgement(*logits)}
 
     def translate_ab(self, images):
-        """Return {"images": G(images)}, of any height and width divisible by 4."""
+        """Return {"images": G(images)}; sides are any multiples of 4 from 8 on."""
         return {"images": self.generator_ab(images)}
 
     def translate_ba(self, images):
@@ -346,10 +346,11 @@ def _check_sizes(config, height, width):
             f"hparam crop={config.crop} is larger than the images, {height}x{width}"
         )
     size = f"{crop_height}x{crop_width}"
-    if crop_height % 4 or crop_width % 4:
+    # A quarter of 4 is a single pixel, which cannot be padded by reflection.
+    if crop_height % 4 or crop_width % 4 or min(crop_height, crop_width) < 8:
         raise BadInput(
             f"images of {size} do not fit: height and width must be multiples of 4 "
-            "(set --hparam image_size=64, say)"
+            "from 8 on (set --hparam image_size=64, say)"
         )
     scores = min(crop_height, crop_width)
     for stride in [2] * config.judge_layers + [1, 1]:
