@@ -74,6 +74,7 @@ def test_files_that_are_missing(manual, tmp_path):
         "not numbers\n",
         digit_lines([4]).replace("4.0000", "44.000", 1),
         digit_lines([4]).replace(" -0.5", " -5.5", 1),
+        digit_lines([4]).replace(" 0.0000", " nan", 1),
     ],
 )
 def test_a_table_that_is_none(manual, tmp_path, text):

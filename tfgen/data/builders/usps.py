@@ -45,8 +45,8 @@ class TfgenUsps(tfds.core.GeneratorBasedBuilder):
         except (ValueError, OSError) as error:
             raise BadInput(f"{file} is not a table of digits: {error}") from error
         labels, values = table[:, 0], table[:, 1:]
-        whole = table.shape[1] == 1 + SIDE * SIDE
-        if not whole or np.abs(values).max() > 1 or not set(labels) <= set(range(10)):
+        whole = table.shape[1] == 1 + SIDE * SIDE and np.all(np.abs(values) <= 1)
+        if not whole or not set(labels) <= set(range(10)):
             raise BadInput(
                 f"{file} is not a table of digits: a line holds a digit and "
                 f"{SIDE * SIDE} values in [-1, 1]"
