@@ -8,7 +8,7 @@ from tfgen.workdir import Workdir
 
 from . import held_out
 
-COLOURS = "tab10"
+COLOURS = {"cmap": "tab10", "vmin": 0, "vmax": 9}  # a class keeps its own
 POINTS = 500  # of each domain in an embedding
 
 
@@ -73,9 +73,8 @@ def embedding(source, flags, path):
             ("target", "x", features(endpoint, "target")),
         ):
             x, y = plane.transform(values).T
-            axes.scatter(
-                x, y, c=labels[name], cmap=COLOURS, marker=marker, s=12, label=name
-            )
+            colours = {"c": labels[name] % 10, **COLOURS}
+            axes.scatter(x, y, marker=marker, s=12, label=name, **colours)
         axes.set(title=f"{title} adaptation" if len(stages) > 1 else title)
         axes.legend()
     figure.savefig(path)

@@ -10,6 +10,7 @@ from launch import held_out, sample_domains
 from tests import synthetic
 from tfgen import models
 from tfgen.core.errors import BadInput
+from tfgen.data import Stream
 
 SIDE = 8
 
@@ -143,6 +144,22 @@ def test_embedding_before_and_after(figures, pair, tmp_path):
             np.testing.assert_array_equal(points.get_array(), rows["label"])
     before, after = (axes.collections[1].get_offsets() for axes in figures.axes)
     assert np.abs(before - after).max() > 0.01
+
+
+def test_a_class_has_one_colour_in_both_domains(figures, pair, tmp_path):
+    kept = pair.target.arrays["label"] >= 5  # the target lacks classes
+    arrays = {name: array[kept] for name, array in pair.target.arrays.items()}
+    pair.target = Stream(arrays, pair.target.spec, batch=16)
+    sample_domains.embedding(
+        source_of("dann", pair, "classify"), flags(), tmp_path / "figure.png"
+    )
+    ours, theirs = figures.axes[0].collections
+    for points in (ours, theirs):
+        points.update_scalarmappable()
+    one = ours.get_facecolors()[ours.get_array() == 7]
+    other = theirs.get_facecolors()[theirs.get_array() == 7]
+    assert len(one) and len(other)
+    np.testing.assert_array_equal(one[0], other[0])
 
 
 def test_embedding_by_one_encoder(figures, pair, tmp_path):
