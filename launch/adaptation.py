@@ -11,6 +11,19 @@ def is_measurable(model, pair):
     return hasattr(model, "classify") and hasattr(pair, "target")
 
 
+def check_classes(model, pair):
+    """Refuse labelled target rows whose classes are not those of the source.
+
+    Args:
+        model: Its spec names the classes of the source.
+        pair: `PairStream`.
+
+    Raises:
+        BadInput: The classes differ; a class is known by its name and number.
+    """
+    held_out.domain(pair, model.spec, "target", limit=1)
+
+
 def measure(model, stream, rows=None):
     """Return {metric: Estimate} of a classifier on labelled rows.
 
@@ -23,14 +36,13 @@ def measure(model, stream, rows=None):
         rows: {"image", "label"} as the model wants them; None: the target's.
 
     Raises:
-        BadInput: The rows have no labels.
+        BadInput: The rows have no labels, or those of other classes.
     """
     from tfgen.metrics.classifier import label_agreement
 
-    stream = getattr(stream, "target", stream)
     if rows is None:
-        images = model.spec.replace(features={"image": model.spec.image})
-        rows = held_out.arrays(stream, images)
+        rows = held_out.domain(stream, model.spec, "target")
+    stream = getattr(stream, "target", stream)
     if "label" not in rows:
         raise BadInput(f"{stream.spec.name} has no labels to test against")
     logits = logits_of(model.classify, rows["image"])

@@ -100,11 +100,19 @@ def arrays(stream, spec, limit=None):
 def domain(pair, spec, name, limit=None):
     """Return `arrays` of one domain of a split, its images called "image".
 
+    Where both sides have labels, those of the domain are numbers of the classes that
+    `spec` names.
+
     Args:
         pair: `PairStream`.
         spec: `DataSpec` of a model of two domains.
         name: "source" or "target".
         limit: See `arrays`.
+
+    Raises:
+        BadInput: Classes of the domain are others.
     """
-    images = spec.replace(features={"image": spec.features[name]})
-    return arrays(getattr(pair, name), images, limit)
+    stream, features = getattr(pair, name), {"image": spec.features[name]}
+    if "label" in spec.features and "label" in stream.arrays:
+        features["label"] = spec.features["label"]
+    return arrays(stream, spec.replace(features=features), limit)

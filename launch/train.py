@@ -415,6 +415,8 @@ def _set_stage(model, data):
     stages = model.stages()
     measurable = adaptation.is_measurable(model, data.test)
     names = [*stages, *(["test"] if measurable else [])]
+    if measurable:  # before hours of training
+        adaptation.check_classes(model, data.test)
     if FLAGS.stage == "all":
         return measurable and "label" in data.test.target.arrays
     if FLAGS.stage not in names:

@@ -188,6 +188,24 @@ def pictures(folder, count=6, mode="L", broken=()):
     return f"folder:{folder}"
 
 
+def test_classes_of_the_target_are_those_of_the_source(launcher, tmp_path):
+    names = {"source": ["cat", "dog"], "more": ["ant", "cat", "dog"], "other": ["dog"]}
+    for name, classes in names.items():
+        for split in ("train", "test"):
+            for label in classes:
+                (tmp_path / name / split).mkdir(parents=True, exist_ok=True)
+                pictures(tmp_path / name / split / label, count=4)
+
+    def run(target):
+        given = [f"--dataset=folder:{tmp_path / 'source'}", "--steps=5"]
+        given += [f"--target_dataset=folder:{tmp_path / target}"]
+        return launcher.run(*ADDA, *given, f"--workdir={tmp_path / 'run'}")
+
+    refused(run("more"), 2, "knows 2 classes of 'label'", "has 3")
+    refused(run("other"), 2, "knows 'label' as 'cat'", "as 'dog'")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_bad_input(launcher, pictures_of, tmp_path):
     grey, rgb, empty, broken = pictures_of
     workdir = f"--workdir={tmp_path / 'run'}"
