@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfgen.core.errors import BadInput
-from tfgen.data import load, prepared, rows
+from tfgen.data import load, load_pair, prepared, rows
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def refused(name, message, **options):
     return str(caught.value)
 
 
-def store(root, features, train, test=None):
-    """Prepares a data set named `small` from lists of examples."""
+def store(root, features, train=(), test=(), **others):
+    """Prepares a data set named `small` from lists of examples, one a split."""
 
     def dataset(examples):
         signature = tfds.features.FeaturesDict(features).get_tensor_spec()
@@ -41,12 +41,14 @@ def store(root, features, train, test=None):
             lambda: iter(examples), output_signature=signature
         )
 
-    splits = {"train": train, **({"test": test} if test else {})}
+    splits = {"train": train, "test": test, **others}
     tfds.dataset_builders.store_as_tfds_dataset(
         name="small",
         version="1.0.0",
         features=tfds.features.FeaturesDict(features),
-        split_datasets={name: dataset(split) for name, split in splits.items()},
+        split_datasets={
+            name: dataset(split) for name, split in splits.items() if split
+        },
         data_dir=str(root),
     )
 
@@ -91,6 +93,33 @@ def test_data_dir_from_the_environment(small, monkeypatch):
     assert sorted(data.train.arrays["image"][:, 0, 0, 0]) == list(range(12))
     assert sorted(data.test.arrays["image"][:, 0, 0, 0]) == list(range(12, 17))
     assert load("small:1.0.0", batch=4).spec.examples == 12
+
+
+def test_both_domains_of_one_set(tmp_path):
+    """Named twice, as `cycle_gan/horse2zebra` is, whose pictures are of any size."""
+    features = {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "label": tfds.features.ClassLabel(names=["A", "B"]),
+    }
+
+    def examples(first, count, label):
+        sides = [(4 + i, 6) for i in range(count)]
+        pictures = [np.full((*side, 3), first + i) for i, side in enumerate(sides)]
+        return [{"image": x.astype("uint8"), "label": label} for x in pictures]
+
+    parts = {"trainA": (0, 5, 0), "trainB": (20, 3, 1)}
+    parts |= {"testA": (40, 2, 0), "testB": (60, 4, 1)}
+    store(tmp_path, features, **{name: examples(*of) for name, of in parts.items()})
+    data = load_pair("small", "small", batch=2, data_dir=str(tmp_path), image_size=4)
+    found = {
+        f"{split}{domain}": sorted(stream.arrays["image"][:, 0, 0, 0])
+        for split, pair in (("train", data.train), ("test", data.test))
+        for domain, stream in (("A", pair.source), ("B", pair.target))
+    }
+    assert found == {
+        name: list(range(first, first + count))
+        for name, (first, count, _) in parts.items()
+    }
 
 
 @pytest.mark.parametrize("limit", [rows.MEMORY_LIMIT, 1])
