@@ -94,6 +94,15 @@ def test_a_constant_image_stays_constant():
     assert np.abs(out).max() > 0.1
 
 
+def test_contrast_and_brightness_are_not_seen():
+    network = cyclegan.generator(configured("tiny"), 3)
+    image = np.random.default_rng(0).uniform(-1, 1, [1, 16, 16, 3]).astype("float32")
+    expected = network(image).numpy()
+    # Norms add 1e-5 to a variance that the change makes four times smaller.
+    np.testing.assert_allclose(network(0.5 * image + 0.5), expected, atol=1e-3)
+    assert np.abs(network(image**3) - expected).max() > 0.05
+
+
 def test_upsampling_is_aligned():
     # PyTorch's ConvTranspose2d(3, stride=2, padding=1, output_padding=1) puts input
     # pixel i at output pixels 2 i - 1, 2 i, 2 i + 1, for its kernel's three taps.

@@ -17,6 +17,9 @@ discriminators' loss lacks the half, which Adam all but cancels.
 Losses are means over rows and normalisation is of each image, so N replicas of B rows
 equal one device with N * B, as long as the pools are not full: each replica has pools
 of its own, and N replicas remember N times as many images.
+
+Of an image that is paler a generator knows nothing: G(c x + d) = G(x) for numbers c > 0
+and d, as its first norm takes both away. It guesses the contrast of what it makes.
 """
 
 import dataclasses
