@@ -112,7 +112,7 @@ class TextFilterGAN(Captioned):
             "text_channels": 64,
             "text_size": 64,
             # A clip of 1/8 of the values has the larger gradients. At 5 the frame
-            # discriminator, whose penalty is a sum over frames, learned nothing.
+            # discriminator, whose penalty is a sum over frames, hardly learned.
             "frame_r1_weight": 0.3,
             "clip_r1_weight": 2.5,
             "learning_rate": 4e-4,
