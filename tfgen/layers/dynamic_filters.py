@@ -6,6 +6,8 @@ import math
 import keras
 import tensorflow as tf
 
+from tfgen.layers import volumes
+
 FOLD = 64  # channels, in or out, of the convolutions that rows are folded into
 
 
@@ -55,12 +57,11 @@ def convolve(x, filters, padding=None):
     x = tf.pad(x, [[0, 0], *([p, p] for p in padding), [0, 0]])
     if x.shape[0] is None:
         return _by_offset(x, filters)
-    many = max(1, FOLD // max(filters.shape[-2:]))
-    parts = [
-        _side_by_side(x[first : first + many], filters[first : first + many])
-        for first in range(0, x.shape[0], many)
-    ]
-    return tf.concat(parts, axis=0) if len(parts) > 1 else parts[0]
+    rows, many = x.shape[0], max(1, FOLD // max(filters.shape[-2:]))
+    # Not x[a:b], whose gradient is slow on CPUs.
+    sizes = [min(many, rows - first) for first in range(0, rows, many)]
+    parts = zip(tf.split(x, sizes), tf.split(filters, sizes), strict=True)
+    return tf.concat([_side_by_side(*part) for part in parts], axis=0)
 
 
 def _by_offset(x, filters):
@@ -80,16 +81,12 @@ def _side_by_side(x, filters):
     rows, frames, height, width, channels = x.shape
     _, *kernel, _, outputs = filters.shape
     x = tf.transpose(x, [1, 2, 3, 0, 4])
-    x = tf.reshape(x, [frames, height, width, rows * channels])
+    x = tf.reshape(x, [1, frames, height, width, rows * channels])
     apart = tf.eye(rows, dtype=x.dtype)
     folded = tf.einsum("bthwio,bc->thwbico", filters, apart)
     folded = tf.reshape(folded, [*kernel, rows * channels, rows * outputs])
-    # Time is the batch of these convolutions, so each offset in time is one of them.
-    left = frames - kernel[0] + 1
-    y = tf.add_n(
-        [tf.nn.conv2d(x[k : k + left], folded[k], 1, "VALID") for k in range(kernel[0])]
-    )
-    y = tf.reshape(y, [*y.shape[:3], rows, outputs])
+    y = volumes.conv3d(x, folded, [1, 1, 1], "valid")
+    y = tf.reshape(y, [*y.shape[1:4], rows, outputs])
     return tf.transpose(y, [3, 0, 1, 2, 4])
 
 

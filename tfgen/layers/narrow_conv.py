@@ -27,8 +27,10 @@ class NarrowConv2D(keras.layers.Conv2D):
             [height, 1, channels, columns * filters],
         )
         z = keras.ops.conv(x, kernel, padding="valid", data_format="channels_last")
+        width = z.shape[2] + 1 - columns
+        # Split, since the gradient of z[:, :, a:b] is a slow one on CPUs.
         y = sum(
-            z[:, :, d : d + 1 - columns or None, d * filters : (d + 1) * filters]
-            for d in range(columns)
+            keras.ops.split(column, [d, d + width], axis=2)[1]
+            for d, column in enumerate(keras.ops.split(z, columns, axis=3))
         )
         return self.activation(y + self.bias if self.use_bias else y)

@@ -44,21 +44,17 @@ def conv3d(x, kernel, strides, padding):
         padding: "same" or "valid".
     """
     depth, (stride, *plane) = kernel.shape[0], strides
-    length = x.shape[1]
+    length, before = x.shape[1], 0
     if padding == "same":
-        frames = -(-length // stride)
-        missing = max((frames - 1) * stride + depth - length, 0)
-        before = missing // 2
-        x = _pad(x, before, missing - before)
+        count = -(-length // stride)
+        before = max((count - 1) * stride + depth - length, 0) // 2
     else:
-        frames = (length - depth) // stride + 1
-    last = stride * (frames - 1) + 1
-    taps = [x[:, tap : tap + last : stride] for tap in range(depth)]
-    flat = _flat(tf.concat(taps, axis=-1))
-    return _unflat(
-        keras.ops.conv(flat, _side_by_side(kernel, range(depth)), plane, padding),
-        frames,
-    )
+        count = (length - depth) // stride + 1
+    firsts = [stride * t - before for t in range(count)]
+    seen = [range(first, first + depth) for first in firsts]
+    kernels = tf.concat(tf.unstack(kernel), axis=-2)
+    flat = _side_by_side(tf.unstack(x, axis=1), seen)
+    return _unflat(keras.ops.conv(flat, kernels, plane, padding), count)
 
 
 def conv3d_transpose(x, kernel, strides, padding):
@@ -77,25 +73,22 @@ def conv3d_transpose(x, kernel, strides, padding):
         ValueError: The number of output frames is no multiple of the stride.
     """
     depth, (stride, *plane) = kernel.shape[0], strides
-    frames = x.shape[1]
     before = max(depth - stride, 0) // 2 if padding == "same" else 0
-    length = frames * stride
+    length = x.shape[1] * stride
     if padding == "valid":
         length += max(depth - stride, 0)
     if length % stride:
         raise ValueError(f"{length} frames are no multiple of the stride {stride}")
-    around = -(-depth // stride)
-    x = _pad(x, around, around)
-    phases = []
+    frames, planes, phases = tf.unstack(x, axis=1), tf.unstack(kernel), []
     for phase in range(stride):
         taps = [tap for tap in range(depth) if (phase + before - tap) % stride == 0]
         # Frame stride j + phase is made of frames j + (phase + before - tap) / stride.
-        firsts = [around + (phase + before - tap) // stride for tap in taps]
-        seen = [x[:, first : first + length // stride] for first in firsts]
-        flat = _flat(tf.concat(seen, axis=-1))
+        steps = [(phase + before - tap) // stride for tap in taps]
+        seen = [[j + step for step in steps] for j in range(length // stride)]
         # Channels are the last axis of this kernel.
-        planes = tf.concat([kernel[tap] for tap in taps], axis=-1)
-        made = keras.ops.conv_transpose(flat, planes, plane, padding)
+        kernels = tf.concat([planes[tap] for tap in taps], axis=-1)
+        flat = _side_by_side(frames, seen)
+        made = keras.ops.conv_transpose(flat, kernels, plane, padding)
         phases.append(_unflat(made, length // stride))
     if stride == 1:
         return phases[0]
@@ -103,17 +96,23 @@ def conv3d_transpose(x, kernel, strides, padding):
     return tf.reshape(y, [-1, length, *y.shape[3:]])
 
 
-def _side_by_side(kernel, taps):
-    """Return `[kh, kw, taps * c, filters]`."""
-    return tf.concat([kernel[tap] for tap in taps], axis=-2)
+def _side_by_side(frames, seen):
+    """Return `[rows * t, h, w, taps * c]`: frames `seen[t]` as channels of frame t.
 
+    Frames are taken apart and put together: the gradient of `x[:, a:b]` costs as much
+    as a convolution on CPUs, and that of `tf.slice` has none itself under XLA.
 
-def _pad(x, before, after):
-    return tf.pad(x, [[0, 0], [before, after], [0, 0], [0, 0], [0, 0]])
-
-
-def _flat(x):
-    """Return `[rows * t, h, w, c]`."""
+    Args:
+        frames: Of `[rows, h, w, c]`; those before the first and after the last are 0.
+        seen: Their numbers.
+    """
+    zero = tf.zeros_like(frames[0])
+    inside = range(len(frames))
+    whole = [
+        tf.concat([frames[t] if t in inside else zero for t in taps], axis=-1)
+        for taps in seen
+    ]
+    x = tf.stack(whole, axis=1)
     return tf.reshape(x, [-1, *x.shape[2:]])
 
 

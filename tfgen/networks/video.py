@@ -130,7 +130,8 @@ def _moving(x, channels, mask_logit=0.0):
     """Return foreground and mask: two convolutions, computed as one."""
     bias = keras.initializers.Constant([*[0.0] * channels, mask_logit])
     x = _head(3, channels + 1, None, name="heads", bias_initializer=bias)(x)
-    return keras.ops.tanh(x[..., :channels]), keras.ops.sigmoid(x[..., channels:])
+    foreground, mask = keras.ops.split(x, [channels], axis=-1)
+    return keras.ops.tanh(foreground), keras.ops.sigmoid(mask)
 
 
 def _head(axes, channels, activation, **how):
