@@ -1,6 +1,6 @@
 """What video GANs learn of discs that bounce before a still gradient.
 
-At 16 pixels and 8 frames, of which a step takes 40 ms of one core under XLA. `-s` shows
+At 16 pixels and 8 frames, of which a step takes 45 ms of one core. `-s` shows
 the figures.
 """
 
@@ -23,7 +23,7 @@ def discs():
 
 def trained(name, steps, **hparams):
     small = {"channels": 8, "judge_channels": 8, **hparams}
-    model = models.build(name, "small", spec=discs().spec, xla="on", hparams=small)
+    model = models.build(name, "small", spec=discs().spec, hparams=small)
     model.fit(discs().train, steps_per_epoch=steps, verbose=0)
     return model
 
