@@ -221,6 +221,7 @@ class Evaluation:
             metrics,
             k=k,
             seed=FLAGS.seed,
+            index=held_out.numbers(self.stream, self.limit),
             progress=self.progress,
         )
         config = self.model.config
@@ -249,6 +250,7 @@ class Evaluation:
             k=k,
             steps=FLAGS.local_steps,
             seed=FLAGS.seed,
+            index=held_out.numbers(self.stream, limit),
             progress=self.progress,
         )
         self._histograms(found)
@@ -286,6 +288,7 @@ class Evaluation:
             metrics,
             k=k,
             seed=FLAGS.seed,
+            index=held_out.numbers(self.stream, self.limit),
             progress=self.progress,
         )
         return {

@@ -80,21 +80,31 @@ def arrays(stream, spec, limit=None):
     Args:
         stream: The split.
         spec: `DataSpec` of the model.
-        limit: Rows at most, None: all. They are drawn at random, always the same
-            ones: many data sets are sorted by class. Two sets of one length lose
-            the same rows.
+        limit: See `numbers`.
     """
     from tfgen.core.spec import adapter
 
     adapt, _ = adapter(stream.spec, spec)
-    rows = np.arange(len(stream))
-    if limit is not None and limit < len(rows):
-        rows = np.sort(np.random.default_rng(0).permutation(len(rows))[:limit])
     names = set(spec.features) | ({"label", "pair"} & set(stream.arrays))
     return in_parts(
         lambda part: adapt({name: stream.arrays[name][part] for name in names}),
-        rows,
+        numbers(stream, limit),
     )
+
+
+def numbers(stream, limit=None):
+    """Return which rows of a split `arrays` takes, int64 `[rows]`.
+
+    Args:
+        stream: The split.
+        limit: Rows at most, None: all. They are drawn at random, always the same
+            ones: many data sets are sorted by class. Two sets of one length lose
+            the same rows.
+    """
+    rows = np.arange(len(stream))
+    if limit is not None and limit < len(rows):
+        rows = np.sort(np.random.default_rng(0).permutation(len(rows))[:limit])
+    return rows
 
 
 def domain(pair, spec, name, limit=None):

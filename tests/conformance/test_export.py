@@ -45,7 +45,7 @@ def check(model, folder):
         assert again[key].tobytes() == value.tobytes()
 
 
-QUICK = ("vae", "classifier", harness.TOY)
+QUICK = ("vae", "classifier", "cyclegan", harness.TOY)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,18 @@ def test_logs_are_no_older_than_the_last_ones():
     assert ["thrice" in logs for logs in record.logs] == [True, False, False, False]
 
 
+def test_a_cut_run_logs_what_it_had_not_yet_shown(tmp_path):
+    whole, first, second = (build(Lazy, log_every=6) for _ in range(3))
+    records = [Recorder(), Recorder()]
+    fit(whole, 6, callbacks=[records[0]])
+    fit(first, 5)
+    checkpoint.save(first, tmp_path)
+    checkpoint.restore_newest(second, tmp_path, warn=None)
+    fit(second, 1, callbacks=[records[1]])
+    assert records[0].logs[-1] == records[1].logs[-1]
+    assert {"once", "twice", "thrice"} <= records[1].logs[-1].keys()
+
+
 def test_a_run_cut_between_two_kinds_goes_on(tmp_path):
     whole, first, second = (build(Lazy, steps_per_execution=n) for n in (9, 3, 2))
     fit(whole, 9)

@@ -1,7 +1,9 @@
 """A convolution by columns: results and gradients are those of Keras' layer."""
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.layers.test_volumes import compared
 from tfgen.layers.narrow_conv import NarrowConv2D
@@ -27,3 +29,11 @@ def test_narrow_conv(kernel, options):
 def test_what_it_does_not_compute(options, message):
     with pytest.raises(ValueError, match=message):
         NarrowConv2D(3, 7, **options)
+
+
+def test_sides_that_no_trace_knows():
+    layer = NarrowConv2D(3, 7)
+    x = tf.random.stateless_normal([2, 9, 11, 5], [0, 1])
+    wanted = layer(x)
+    traced = tf.function(layer, [tf.TensorSpec([None, None, None, 5])])
+    np.testing.assert_allclose(traced(x), wanted, atol=1e-6)

@@ -97,3 +97,9 @@ def test_diversity():
     one = np.repeat(real[:1], 2000, axis=0)
     (found,) = health.of_samples(float32(real), float32(one)).values()
     assert float(found) == 0.0
+
+
+def test_one_row_says_nothing_of_diversity():
+    row = float32(np.ones([1, 4]))
+    assert health.of_samples(row, row) == {}
+    assert np.isnan(health.active_units(row))

@@ -8,6 +8,7 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfgen.core import noise
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
 from tfgen.losses import divergences
@@ -160,6 +161,20 @@ def test_active_units_are_those_whose_means_move():
     random = np.random.default_rng(0)
     means = random.normal(size=[5000, 3]) * [1.0, 0.11, 0.09] + [0.0, 0.0, 5.0]
     assert likelihood.active_units(means) == 2
+
+
+def test_what_is_binarised_once_is_what_the_model_sees():
+    model = Linear(pixels="binarised_once")
+    grey, numbers = tf.fill([3, SIZE], 0.3), np.array([40, 3, 17])
+    seen = noise.uniform_of_rows(0, "pixels", numbers, [SIZE]) < 0.3
+    for seed in (0, 1):
+        found = likelihood.observed(model, grey, seed, 5, numbers)
+        np.testing.assert_array_equal(found, tf.cast(seen, tf.float32))
+    whole = likelihood.measure(model, grey, ["elbo"], index=numbers)["elbo"].value
+    parts = likelihood.measure(model, grey, ["elbo"], index=numbers, rows=2)["elbo"]
+    assert parts.value == pytest.approx(whole, rel=1e-6)
+    other = likelihood.measure(model, grey, ["elbo"])["elbo"].value
+    assert other != pytest.approx(whole, rel=1e-6)
 
 
 def test_binarisation_is_one_draw_by_row():

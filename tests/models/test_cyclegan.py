@@ -203,6 +203,14 @@ def model():
     )
 
 
+def test_what_alarms_look_at_is_reported():
+    data = synthetic.pair(12)
+    model = models.build("cyclegan", "tiny", spec=data.spec)
+    logs = model.fit(data, steps_per_epoch=1, verbose=0).history
+    wanted = {"discriminator_loss", "health/diversity", "health/real_accuracy"}
+    assert wanted | {"health/generators_gradient_norm"} <= logs.keys()
+
+
 def test_views_are_cut_and_mirrored(model):
     images = np.arange(2 * 6 * 8, dtype="float32").reshape(2, 6, 8, 1)
     uniforms = tf.constant([[0.0, 0.0, 0.9], [0.99, 0.99, 0.1]])

@@ -48,6 +48,17 @@ def test_published_start():
     assert float(tf.math.reduce_std(z)) == pytest.approx(1, abs=0.01)
 
 
+def test_the_side_of_a_half_decides_of_least_squares():
+    real, fake = tf.constant([[0.9], [0.4]]), tf.constant([[0.2], [0.6]])
+    images = tf.zeros([2, 3])
+    found = build("least_squares_gan").reports(0.0, (real, fake), images, images)
+    names = ("real_accuracy", "fake_accuracy", "ranking")
+    assert [float(found[f"health/{name}"]) for name in names] == [0.5, 0.5, 0.5]
+    found = build("relativistic_gan").reports(0.0, (real, fake), images, images)
+    sides = {"health/real_accuracy", "health/fake_accuracy", "health/real_sign"}
+    assert "health/ranking" in found and not sides & found.keys()
+
+
 def recorded(model):
     """Record (loss, inputs) of every update of a model that runs eagerly."""
     updates, gradients = [], model.gradients

@@ -88,8 +88,8 @@ class Health(AtSteps):
         } | self._trend()
 
     def _remember(self, step, report):
-        gradient = report.get("generator_gradient_norm", 0.0)
-        self.largest_gradient = max(self.largest_gradient, gradient)
+        norms = [report[name] for name in _gradients(report)]
+        self.largest_gradient = max([self.largest_gradient, *norms])
         self.first = step if self.first is None else self.first
         if step <= self.first + WINDOW:
             for name in _losses(report):
@@ -119,8 +119,8 @@ class Health(AtSteps):
             and last["diversity"] <= max(1.1 * first["diversity"], NOTHING),
             "posterior_collapse": held(lambda r: r.get("active_units", 1.0) < 0.5),
             "generator_gradient_vanished": held(
-                lambda r: (
-                    r.get("generator_gradient_norm", 1.0) < 1e-4 * self.largest_gradient
+                lambda r: any(
+                    r[name] < 1e-4 * self.largest_gradient for name in _gradients(r)
                 )
             ),
             # Stages have losses of their own: one new to the window has not diverged.
@@ -157,11 +157,17 @@ class Health(AtSteps):
                 "fake_accuracy",
             ],
             "collapse": ["diversity"],
-            "generator_gradient_vanished": ["generator_gradient_norm"],
+            "generator_gradient_vanished": _gradients(report),
             "posterior_collapse": ["active_units"],
             "diverged": _losses(report),
         }[alarm]
         return ", ".join(f"{name} {report[name]:.3g}" for name in names)
+
+
+def _gradients(report):
+    """Names of the norm that is watched; CycleGAN's two generators are one network."""
+    names = ("generator_gradient_norm", "generators_gradient_norm")
+    return [name for name in names if name in report]
 
 
 def _losses(report):

@@ -92,6 +92,7 @@ def save(model, folder, keep=3, keep_also=()):
         "replicas": model.distribute_strategy.num_replicas_in_sync,
         "local": sorted(model.replica_local()),
         "names": sorted(arrays),
+        "pending_logs": model.pending_logs,
     }
     final = path_of(folder, step)
     partial = final.with_suffix(".partial")
@@ -191,6 +192,7 @@ def restore(model, path):
                 copy.assign(arrays[name][number % len(arrays[name])])
     if header["replicas"] < strategy.num_replicas_in_sync:
         model.separate_seeds(header["replicas"])
+    model.pending_logs = header.get("pending_logs", {})
     return header
 
 

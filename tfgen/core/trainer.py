@@ -136,6 +136,15 @@ class Trainer(keras.Model):
         """How many training steps the weights have seen, a Python int."""
         return int(self.step.value.numpy())
 
+    @property
+    def pending_logs(self):
+        """{scalar: value} since the last log step; a checkpoint keeps them."""
+        return {name: float(value) for name, value in self._host.logs.items()}
+
+    @pending_logs.setter
+    def pending_logs(self, logs):
+        self._host.logs = dict(logs)
+
     def fit(self, x=None, *args, validation_data=None, validation_steps=None, **kwargs):
         """As `keras.Model.fit`; also takes tfgen streams, and starts at `self.step`.
 

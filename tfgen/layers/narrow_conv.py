@@ -1,6 +1,7 @@
 """A convolution to few channels, computed by the columns of its kernel."""
 
 import keras
+import tensorflow as tf
 
 
 class NarrowConv2D(keras.layers.Conv2D):
@@ -27,10 +28,11 @@ class NarrowConv2D(keras.layers.Conv2D):
             [height, 1, channels, columns * filters],
         )
         z = keras.ops.conv(x, kernel, padding="valid", data_format="channels_last")
-        width = z.shape[2] + 1 - columns
         # Split, since the gradient of z[:, :, a:b] is a slow one on CPUs.
-        y = sum(
-            keras.ops.split(column, [d, d + width], axis=2)[1]
-            for d, column in enumerate(keras.ops.split(z, columns, axis=3))
+        y = tf.add_n(
+            [
+                tf.split(column, [d, -1, columns - 1 - d], axis=2)[1]
+                for d, column in enumerate(tf.split(z, columns, axis=3))
+            ]
         )
         return self.activation(y + self.bias if self.use_bias else y)

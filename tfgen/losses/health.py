@@ -14,8 +14,11 @@ def active_units(means):
     Burda, Grosse and Salakhutdinov 2016, section 5.2; here over one batch.
 
     Args:
-        means: Posterior means, `[..., rows, latent_size]`; leading axes are draws.
+        means: Posterior means, `[..., rows, latent_size]`; leading axes are draws. One
+            row has no variance: NaN, which sounds no alarm.
     """
+    if means.shape[-2] == 1:
+        return tf.constant(float("nan"))
     while means.shape.rank > 2:
         means = tf.reduce_mean(means, axis=0)
     active = tf.math.reduce_variance(means, axis=0) > ACTIVE_VARIANCE
@@ -47,8 +50,10 @@ def of_samples(real, fake):
     """Return the diversity of fake rows over that of real ones; `[rows, ...]`.
 
     diversity = mean |x_i - x_{i+1}| over rows taken in a ring; 0 when all samples
-    are the same.
+    are the same. Nothing of one row, which has no neighbour.
     """
+    if fake.shape[0] == 1:
+        return {}
 
     def spread(rows):
         return tf.reduce_mean(tf.abs(rows - tf.roll(rows, 1, axis=0)))

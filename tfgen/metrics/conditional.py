@@ -36,7 +36,9 @@ def metrics_of(model):
     return DETERMINISTIC if hasattr(model, "conditional_log_prob") else ()
 
 
-def measure(model, batch, metrics, *, k=100, seed=0, rows=None, progress=None):
+def measure(
+    model, batch, metrics, *, k=100, seed=0, index=None, rows=None, progress=None
+):
     """Measure some of `metrics_of(model)`.
 
     Memory does not grow with `k`. A number does not depend on `rows`.
@@ -47,6 +49,7 @@ def measure(model, batch, metrics, *, k=100, seed=0, rows=None, progress=None):
         metrics: Names.
         k: Draws a row of the two estimates.
         seed: Of all noise, in [0, 2**31).
+        index: See `likelihood.observed`.
         rows: Rows in one pass of the networks; none: `passes.rows_at_once`.
         progress: Called with (passes done, passes in all).
 
@@ -67,10 +70,12 @@ def measure(model, batch, metrics, *, k=100, seed=0, rows=None, progress=None):
     draws = {name: k if name in LATENT[:2] else 1 for name in metrics}
     found = {name: [] for name in metrics}
     done, total = 0, -(-count // rows) * sum(draws.values())
+    index = np.arange(count) if index is None else index
     for first in range(0, count, rows):
         part = {name: x[first : first + rows] for name, x in batch.items()}
         images = tf.convert_to_tensor(part["image"], tf.float32)
-        part["image"] = observed(model, images, seed, first)
+        numbers = index[first : first + rows]
+        part["image"] = observed(model, images, seed, first, numbers)
         x, y = model.split(part)
         for name in metrics:
             values = np.full([x.shape[0]], -np.inf)

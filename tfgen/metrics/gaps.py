@@ -84,6 +84,7 @@ def measure(
     draws=50,
     rate=0.1,
     seed=0,
+    index=None,
     rows=100,
     progress=None,
 ):
@@ -97,6 +98,7 @@ def measure(
         draws: Of z in each step, averaged.
         rate: Adam's, at the start.
         seed: Of all noise, in [0, 2**31).
+        index: See `likelihood.observed`.
         rows: Images at a time.
         progress: Called with (passes done, passes in all).
 
@@ -110,6 +112,7 @@ def measure(
         raise BadInput(f"{len(images)} images and k={k}: both must be at least 1")
     ascend = _ascent(model, steps, rate)
     size, parts = model.config.latent_size, []
+    index = np.arange(len(images)) if index is None else index
     done, total = 0, -(-len(images) // rows) * (steps + k)
 
     def count():
@@ -120,7 +123,7 @@ def measure(
 
     for first in range(0, len(images), rows):
         x = tf.convert_to_tensor(images[first : first + rows], tf.float32)
-        x = observed(model, x, seed, first)
+        x = observed(model, x, seed, first, index[first : first + rows])
         amortised = model.posterior(x)
         optimal = tf.zeros([x.shape[0], 2 * size])
         state = local.adam_start(optimal)

@@ -60,26 +60,43 @@ def _is_bernoulli(model):
     return getattr(model.config, "likelihood", "bernoulli") == "bernoulli"
 
 
-def observed(model, images, seed, first_row=0):
+def observed(model, images, seed, first_row=0, index=None):
     """Return what the model's likelihood sees of grey `images`.
 
     With binarised `config.pixels`, one draw from Bernoulli(images) that is the
-    same for every metric and every draw of z; else the images.
+    same for every metric and every draw of z; of `binarised_once`, the draw that the
+    model itself sees of these rows, whatever the seed; else the images.
 
     Args:
         model: A model as `is_measurable` wants.
         images: float32 `[rows, ...]` in the model's range.
         seed: Of the draw.
-        first_row: Number of the first row in the split.
+        first_row: Place of the first row among those measured.
+        index: Numbers of the rows in the split; none: their places.
     """
-    if getattr(model.config, "pixels", "grey") == "grey":
+    pixels = getattr(model.config, "pixels", "grey")
+    if pixels == "grey":
         return images
     rows, *shape = images.shape
-    draw = noise.uniform(seed, 0, "evaluated pixels", rows, shape, first_row)
+    if pixels == "binarised":
+        draw = noise.uniform(seed, 0, "evaluated pixels", rows, shape, first_row)
+    else:
+        numbers = first_row + tf.range(rows) if index is None else index
+        draw = noise.uniform_of_rows(0, "pixels", numbers, shape)
     return tf.cast(draw < images, tf.float32)
 
 
-def measure(model, images, metrics=None, *, k=100, seed=0, rows=None, progress=None):
+def measure(
+    model,
+    images,
+    metrics=None,
+    *,
+    k=100,
+    seed=0,
+    index=None,
+    rows=None,
+    progress=None,
+):
     """Measure some of `METRICS`.
 
     Memory does not grow with `k`: draws are added up, `DRAWS` at a time.
@@ -90,6 +107,7 @@ def measure(model, images, metrics=None, *, k=100, seed=0, rows=None, progress=N
         metrics: Names of `metrics_of(model)`; none: all of them.
         k: Draws a row of `iwae` and of the bound behind `bits_per_dim`.
         seed: Of all noise, in [0, 2**31).
+        index: See `observed`.
         rows: Rows in one pass of the networks; none: `passes.rows_at_once`.
         progress: Called with (passes done, passes in all).
 
@@ -112,10 +130,10 @@ def measure(model, images, metrics=None, *, k=100, seed=0, rows=None, progress=N
     passes = -(-len(images) // rows) * (wants_parts + wants_units + k * wants_bound)
     count = _Counter(progress, passes)
     parts, means, bound = _compiled(model, seed)
-    found = {}
+    found, index = {}, np.arange(len(images)) if index is None else index
     for first in range(0, len(images), rows):
         x = tf.convert_to_tensor(images[first : first + rows], tf.float32)
-        x = observed(model, x, seed, first)
+        x = observed(model, x, seed, first, index[first : first + rows])
         if wants_parts:
             for name, value in parts(x, first).items():
                 found.setdefault(name, []).append(value.numpy())

@@ -179,7 +179,7 @@ class CycleGAN(GenerativeModel):
             self.pool_a.exchange(fake_a, coins[0]),
             self.pool_b.exchange(fake_b, coins[1]),
         )
-        return self.track(**reports, **judgement)
+        return self.track(**reports, **judgement, **health.of_samples(b, fake_b))
 
     def test_step(self, batch):
         """Return the generators' losses on held-out images, cut at random too."""
@@ -232,7 +232,11 @@ class CycleGAN(GenerativeModel):
             tf.concat([tf.reshape(2.0 * x - 1.0, [-1]) for x in scores], axis=0)
             for scores in zip(scores_a, scores_b, strict=True)
         ]
-        reports = {"discriminator_a_loss": loss_a, "discriminator_b_loss": loss_b}
+        reports = {
+            "discriminator_loss": 0.5 * (loss_a + loss_b),
+            "discriminator_a_loss": loss_a,
+            "discriminator_b_loss": loss_b,
+        }
         return loss_a + loss_b, {**reports, **health.of_judgement(*logits)}
 
     def translate_ab(self, images):

@@ -30,6 +30,10 @@ class LeastSquaresGAN(GAN):
 
     Config = AdversarialConfig
 
+    def reports(self, loss, logits, real, fake):
+        """As of logits: the side of 1/2 decides."""
+        return super().reports(loss, [2.0 * x - 1.0 for x in logits], real, fake)
+
     def separation(self, real_logits, fake_logits):
         """Return the squared distances to the targets 1 and 0, halved."""
         return adversarial.least_squares_discriminator_loss(real_logits, fake_logits)
@@ -67,6 +71,12 @@ class RelativisticGAN(GAN):
             self.pair_loss, self.generator, self.generator_optimizer, real, z, *drops
         )
         return self.track(**reports, generator_loss=generator)
+
+    def reports(self, loss, logits, real, fake):
+        """Leave out what tells sides of 0: only differences are trained."""
+        found = super().reports(loss, logits, real, fake)
+        sides = ("health/real_sign", "health/real_accuracy", "health/fake_accuracy")
+        return {name: value for name, value in found.items() if name not in sides}
 
     def separation(self, real_logits, fake_logits):
         """Return the loss of reals that should win."""

@@ -257,7 +257,12 @@ class CodeGMMN(GMMN):
     def endpoints(self):
         """Return those of `gmmn` and encode(images)."""
         images = tf.TensorSpec([None, *self.spec.image.shape], name="images")
-        return super().endpoints() | {"encode": (self.encode, [images])}
+
+        def encode(images):
+            # Not "z": `decode` takes latents, not codes.
+            return {"codes": self.encode(images)}
+
+        return super().endpoints() | {"encode": (encode, [images])}
 
 
 class GMMNAutoencoder(GenerativeModel):

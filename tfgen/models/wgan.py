@@ -9,8 +9,9 @@ that depends on the network; `wgan_gp` adds weight * E (||grad f|| - 1)^2 betwee
 real and fake (Gulrajani et al. 2017, Algorithm 1).
 
 Departures: clipping follows the critic's update, as in the paper (the released
-code clips before it); images are in [-1, 1] with a tanh everywhere (the released
-MNIST script uses [0, 1] and a sigmoid, which halves the penalty's unit of length).
+code clips before it); images are in [-1, 1], with a tanh at the end of convolutional
+generators (the released MNIST script uses [0, 1] and a sigmoid, which halves the
+penalty's unit of length), while `mlp` ends linear.
 
 Under replicas every term is a mean over rows, so N replicas of B rows equal one
 device with N * B rows; with `norm=batch` statistics are those of a replica's rows.
