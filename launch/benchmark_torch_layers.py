@@ -192,13 +192,12 @@ def _function(operation, node, layout, zeros):
             return _binary(BINARY[kind], node.arguments.args)
         case "ExpandDims" if operation.axis == 1:
             return lambda x: x.unsqueeze(2 if x.ndim > 3 else 1)
-        case "GetItem":
-            _, (rest, channels) = node.arguments.args
-            if rest is Ellipsis and isinstance(channels, slice):
-                return lambda x: x[:, channels]
         case "Split":
             sizes = [output.shape[operation.axis] for output in node.outputs]
-            return lambda x: torch.split(x, sizes, operation.axis)
+            axis = operation.axis
+            return lambda x: torch.split(
+                x, sizes, 1 if axis == -1 and x.ndim > 3 else axis
+            )
         case "Unstack":
             return lambda x: torch.unbind(x, operation.axis)
         case "PixelNorm":
