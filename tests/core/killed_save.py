@@ -19,7 +19,7 @@ class FakeModel:
     """One variable of a megabyte, all of it the number of the step."""
 
     def __init__(self, step):
-        self.steps_done = step
+        self.steps_done, self.pending_logs = step, {}
         self.distribute_strategy = mock.Mock(
             cluster_resolver=None,
             num_replicas_in_sync=1,
