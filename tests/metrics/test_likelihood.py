@@ -168,7 +168,7 @@ def test_what_is_binarised_once_is_what_the_model_sees():
     grey, numbers = tf.fill([3, SIZE], 0.3), np.array([40, 3, 17])
     seen = noise.uniform_of_rows(0, "pixels", numbers, [SIZE]) < 0.3
     for seed in (0, 1):
-        found = likelihood.observed(model, grey, seed, 5, numbers)
+        found = likelihood.observed(model, grey, seed, index=numbers)
         np.testing.assert_array_equal(found, tf.cast(seen, tf.float32))
     whole = likelihood.measure(model, grey, ["elbo"], index=numbers)["elbo"].value
     parts = likelihood.measure(model, grey, ["elbo"], index=numbers, rows=2)["elbo"]

@@ -70,12 +70,10 @@ def measure(
     draws = {name: k if name in LATENT[:2] else 1 for name in metrics}
     found = {name: [] for name in metrics}
     done, total = 0, -(-count // rows) * sum(draws.values())
-    index = np.arange(count) if index is None else index
     for first in range(0, count, rows):
         part = {name: x[first : first + rows] for name, x in batch.items()}
         images = tf.convert_to_tensor(part["image"], tf.float32)
-        numbers = index[first : first + rows]
-        part["image"] = observed(model, images, seed, first, numbers)
+        part["image"] = observed(model, images, seed, first, index)
         x, y = model.split(part)
         for name in metrics:
             values = np.full([x.shape[0]], -np.inf)

@@ -112,7 +112,6 @@ def measure(
         raise BadInput(f"{len(images)} images and k={k}: both must be at least 1")
     ascend = _ascent(model, steps, rate)
     size, parts = model.config.latent_size, []
-    index = np.arange(len(images)) if index is None else index
     done, total = 0, -(-len(images) // rows) * (steps + k)
 
     def count():
@@ -123,7 +122,7 @@ def measure(
 
     for first in range(0, len(images), rows):
         x = tf.convert_to_tensor(images[first : first + rows], tf.float32)
-        x = observed(model, x, seed, first, index[first : first + rows])
+        x = observed(model, x, seed, first, index)
         amortised = model.posterior(x)
         optimal = tf.zeros([x.shape[0], 2 * size])
         state = local.adam_start(optimal)

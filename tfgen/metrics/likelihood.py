@@ -72,7 +72,7 @@ def observed(model, images, seed, first_row=0, index=None):
         images: float32 `[rows, ...]` in the model's range.
         seed: Of the draw.
         first_row: Place of the first row among those measured.
-        index: Numbers of the rows in the split; none: their places.
+        index: Numbers in the split of all rows measured; none: their places.
     """
     pixels = getattr(model.config, "pixels", "grey")
     if pixels == "grey":
@@ -81,7 +81,8 @@ def observed(model, images, seed, first_row=0, index=None):
     if pixels == "binarised":
         draw = noise.uniform(seed, 0, "evaluated pixels", rows, shape, first_row)
     else:
-        numbers = first_row + tf.range(rows) if index is None else index
+        places = np.arange(first_row, first_row + rows)
+        numbers = places if index is None else index[places]
         draw = noise.uniform_of_rows(0, "pixels", numbers, shape)
     return tf.cast(draw < images, tf.float32)
 
@@ -130,10 +131,10 @@ def measure(
     passes = -(-len(images) // rows) * (wants_parts + wants_units + k * wants_bound)
     count = _Counter(progress, passes)
     parts, means, bound = _compiled(model, seed)
-    found, index = {}, np.arange(len(images)) if index is None else index
+    found = {}
     for first in range(0, len(images), rows):
         x = tf.convert_to_tensor(images[first : first + rows], tf.float32)
-        x = observed(model, x, seed, first, index[first : first + rows])
+        x = observed(model, x, seed, first, index)
         if wants_parts:
             for name, value in parts(x, first).items():
                 found.setdefault(name, []).append(value.numpy())
