@@ -8,6 +8,7 @@ the same measurement. The last line on stdout is one JSON object.
 
 import json
 import math
+import os
 
 from absl import flags
 
@@ -53,6 +54,8 @@ def main():
     workdir, run, model = common_flags.load_run()
     chosen = choose(model, FLAGS.metrics)
     data = held_out.load(run, FLAGS.data_dir)
+    if not os.access(workdir.path, os.W_OK):  # before minutes of measuring
+        raise BadInput(f"{workdir.evaluation} cannot be written")
     evaluation = Evaluation(workdir, run, model, data, Progress())
     numbers = evaluation.measure(chosen)
     records = [evaluation.record(name, number) for name, number in numbers.items()]

@@ -254,12 +254,13 @@ def _check_evaluations(model):
         raise BadInput(
             f"--metrics are of sampled images, which {FLAGS.model} does not draw"
         )
-    from tfgen.metrics.quality import NEED_LABELS
+    from tfgen.metrics.quality import METRICS, NEED_LABELS
 
-    if needing := set(NEED_LABELS) & set(FLAGS.metrics):
+    valid = [name for name in METRICS if name not in NEED_LABELS]
+    if wrong := sorted(set(FLAGS.metrics) - set(valid)):
         raise BadInput(
-            f"--metrics={','.join(sorted(needing))} is for launch.evaluate only: "
-            "samples of a training have no labels"
+            f"--metrics={','.join(wrong)}: a training measures {', '.join(valid)}; "
+            "samples with labels are for launch.evaluate"
         )
     if FLAGS.eval_every and not FLAGS.metrics and not _validates(model):
         raise BadInput(

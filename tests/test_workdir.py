@@ -52,3 +52,23 @@ def test_step_0_is_the_model_before_training(run):
 def test_a_save_that_there_is_not(run):
     with pytest.raises(BadInput, match="no checkpoint '7'; valid: latest, best, "):
         tfgen.load(run, 7)
+
+
+def test_a_folder_of_others_files_is_left_alone(tmp_path):
+    (tmp_path / "tensorboard").mkdir()
+    events = tmp_path / "tensorboard" / "events.out.tfevents.1"
+    events.write_text("events")
+    with pytest.raises(BadInput, match="no config.json, so no run: give another"):
+        Workdir(tmp_path).create()
+    assert [path.name for path in tmp_path.iterdir()] == ["tensorboard"]
+    (tmp_path / ".lock").touch()  # of a run that ended before its first save
+    Workdir(tmp_path).create()
+
+
+def test_saves_without_a_config_are_not_gone_on_with(tmp_path):
+    workdir = Workdir(tmp_path)
+    workdir.create()
+    (tmp_path / ".lock").touch()
+    (workdir.checkpoints / "step_000000004.npz").touch()
+    with pytest.raises(BadInput, match="holds checkpoints/step_000000004.npz but no"):
+        workdir.create()

@@ -46,7 +46,19 @@ class Workdir:
         self.best_path = self.checkpoints / "best.json"
 
     def create(self):
-        """Make the folder; BadInput when something else is in its place."""
+        """Make the folder; BadInput when something else is in its place.
+
+        A run that ended before its first save has no config.json any more, but the
+        lock's file; files beside neither are somebody else's.
+        """
+        others = [] if self.config else [*self.checkpoints.glob("step_*.npz")]
+        if not self.config and not (self.path / ".lock").exists():
+            others += [*self.path.glob(self.metrics.name), *self.tensorboard.glob("*")]
+        if others:
+            raise BadInput(
+                f"{self.path} holds {others[0].relative_to(self.path)} but no "
+                "config.json, so no run: give another --workdir"
+            )
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):

@@ -99,8 +99,8 @@ FLAGS = {
         ["--metrics", "classifier does not draw"],
     ),
     "metrics of labels": (
-        [*VAE, *MEASURED, "--metrics=labels"],
-        ["--metrics=labels", "launch.evaluate"],
+        [*VAE, *MEASURED, "--metrics=labels,frechte"],
+        ["--metrics=frechte,labels", "frechet, kernel", "launch.evaluate"],
     ),
     "validation of a model that has none": (
         ["--model=tests.toy_gan:ToyGAN", *MEASURED],
