@@ -16,7 +16,7 @@ def images(rows=3, size=SIZE, channels=3, seed=0):
 
 
 def draws(rows, on=(), normals=0.0, **uniforms):
-    """What `bgc` takes, in which the named steps are done and no others at p = 1/2."""
+    """What `ada_augment` takes: at p = 1/2 the named steps are done and no others."""
     gates = [0.0 if step in on else 0.9 for step in augment._STEPS]
     given = [uniforms.get(name, 0.5) for name in augment._UNIFORM]
     return (
@@ -26,8 +26,8 @@ def draws(rows, on=(), normals=0.0, **uniforms):
 
 
 def done(x, step, normals=0.0, **uniforms):
-    """`bgc` with one step, which is done at p = 1/2 (a turn has 0.29)."""
-    return augment.bgc(
+    """`ada_augment` with one step, which is done at p = 1/2 (a turn has 0.29)."""
+    return augment.ada_augment(
         x, *draws(len(x), [step], normals, **uniforms), tf.fill([len(x)], 0.5)
     ).numpy()
 
@@ -43,10 +43,22 @@ def random_draws(rows, seed=0):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_nothing_is_done_at_p_0(channels):
     x = images(64, channels=channels)
-    found = augment.bgc(x, *random_draws(64), tf.zeros([64]))
+    found = augment.ada_augment(x, *random_draws(64), tf.zeros([64]))
     np.testing.assert_array_equal(found, x)
-    moved = augment.bgc(x, *random_draws(64), tf.ones([64]))
+    moved = augment.ada_augment(x, *random_draws(64), tf.ones([64]))
     assert (np.abs(moved - x).max(axis=(1, 2, 3)) > 0.1).all()
+
+
+@pytest.mark.parametrize("pipeline", augment.PIPELINES)
+def test_a_pipeline_is_its_steps_alone(pipeline):
+    x = images(16)
+    uniforms, normals = random_draws(16)
+    found = augment.ada_augment(x, uniforms, normals, tf.fill([16], 0.7), pipeline)
+    others = [s not in augment.PIPELINES[pipeline] for s in augment._STEPS]
+    uniforms[:, : len(others)][:, others] = 1.0
+    np.testing.assert_array_equal(
+        found, augment.ada_augment(x, uniforms, normals, tf.fill([16], 0.7))
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +73,7 @@ def test_a_step_comes_with_its_probability(step, chance):
         draw.numpy() for draw in draws(rows, turn=0.7, shift_x=0.9, hue=0.9)
     )
     uniforms[:, augment._STEPS.index(step)] = random_draws(rows)[0][:, 0]
-    found = augment.bgc(x, uniforms, normals, tf.fill([rows], 0.3))
+    found = augment.ada_augment(x, uniforms, normals, tf.fill([rows], 0.3))
     share = np.mean(np.abs(found - x).max(axis=(1, 2, 3)) > 1e-3)
     assert abs(share - chance) < 0.04  # four standard deviations
 
@@ -142,7 +154,7 @@ def test_steps_are_done_in_order():
     # First mirrored, then shifted: the other order would shift the other way.
     x = images(size=16)
     uniforms, normals = draws(3, ["mirror", "shift"], mirror=0.7, shift_x=0.75)
-    found = augment.bgc(x, uniforms, normals, tf.fill([3], 0.5))
+    found = augment.ada_augment(x, uniforms, normals, tf.fill([3], 0.5))
     np.testing.assert_array_equal(found[:, :, 1:], x[:, :, ::-1][:, :, :-1])
 
 
@@ -175,7 +187,7 @@ def test_colours_about_the_grey_axis():
 def test_brightness_comes_before_contrast():
     x = images()
     uniforms, normals = draws(3, ["brightness", "contrast"], normals=1.0)
-    found = augment.bgc(x, uniforms, normals, tf.fill([3], 0.5))
+    found = augment.ada_augment(x, uniforms, normals, tf.fill([3], 0.5))
     np.testing.assert_allclose(found, 2**0.5 * (x + 0.2), atol=1e-6)
 
 
@@ -192,7 +204,7 @@ def bgc(x):
     uniforms, normals = (
         np.repeat(draw, x.shape[0], axis=0) for draw in random_draws(1, seed=3)
     )
-    return augment.bgc(x, uniforms, normals, tf.fill([x.shape[0]], 0.8))
+    return augment.ada_augment(x, uniforms, normals, tf.fill([x.shape[0]], 0.8))
 
 
 def diff_augment(x):

@@ -161,6 +161,24 @@ def test_instantaneous_frequency_of_a_sine(kind, bin_):
         np.testing.assert_allclose(level, math.log(ours.fft / 4), atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", spectrogram.KINDS)
+def test_under_the_floor_is_silence(kind):
+    ours, published = small(kind, floor=0.1), small(kind)
+    noise = np.random.default_rng(0).normal(size=[1, ours.samples]).astype("float32")
+    quiet = 1e-4 * noise  # |S| about 1e-3
+    silence = ours.forward(np.zeros_like(noise))
+    level = math.log(0.1) * (2 if kind == "if_mel" else 1)
+    np.testing.assert_allclose(silence[..., 0], level, atol=1e-3)
+    np.testing.assert_array_equal(silence[..., 1], 0.0)
+    np.testing.assert_allclose(ours.forward(quiet), silence, atol=0.05)
+    assert np.std(published.forward(quiet)[..., 1]) > 0.3
+    assert np.abs(ours.inverse(silence)).max() < 1e-4
+    loud = ours.forward(noise)[0, 6:], published.forward(noise)[0, 6:]
+    np.testing.assert_allclose(*(np.median(x[..., 0]) for x in loud), atol=0.02)
+    apart = np.abs(loud[0] - loud[1])[..., 1]
+    assert np.median(np.minimum(apart, 2.0 - apart)) < 0.01
+
+
 @pytest.mark.parametrize("kind", ["phase", "if"])
 @pytest.mark.parametrize("hertz", [65.4, 261.6, 1046.5])
 def test_linear_round_trip_of_a_short_note(kind, hertz):

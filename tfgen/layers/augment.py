@@ -1,13 +1,13 @@
 """Augmentation that a discriminator's gradient passes through.
 
-`bgc` is the pipeline of that name of Karras et al. 2020 (Training Generative
-Adversarial Networks with Limited Data, appendix B). Each step is a matrix, taken with
-probability p, else the identity; an image goes through two products of them:
+`ada_augment` is that of Karras et al. 2020 (Training Generative Adversarial Networks
+with Limited Data, appendix B). Each step is a matrix, taken with probability p, else
+the identity; an image goes through two products of them:
 
-    geometry  3x3 on pixel positions: mirror, right angles, shift by whole pixels,
-              scale, turn, stretch, turn, shift
-    colour    4x4 on (red, green, blue, 1): brightness, contrast, luma flip, hue,
-              saturation; of grey images brightness and contrast
+    3x3 on pixel positions   blit   mirror, right angles, shift by whole pixels
+                             geom   scale, turn, stretch, turn, shift
+    4x4 on colours and 1     color  brightness, contrast, luma flip, hue, saturation;
+                                    of grey images brightness and contrast
 
 `diff_augment` is that of Zhao et al. 2020 (Differentiable Augmentation for
 Data-Efficient GAN Training): colour, shift and cutout of every image.
@@ -41,6 +41,14 @@ _STEPS = (
     "hue",
     "saturation",
 )
+_BLIT, _GEOMETRY, _COLOUR = _STEPS[:3], _STEPS[3:8], _STEPS[8:]
+PIPELINES = {
+    "blit": _BLIT,
+    "geom": _GEOMETRY,
+    "color": _COLOUR,
+    "bg": _BLIT + _GEOMETRY,
+    "bgc": _STEPS,
+}
 _UNIFORM = (
     "mirror",
     "quarters",
@@ -60,7 +68,7 @@ _NORMAL = (
     "contrast",
     "saturation",
 )
-# Draws of one image, of `bgc` and of `diff_augment`.
+# Draws of one image, of `ada_augment` and of `diff_augment`.
 UNIFORMS, NORMALS = len(_STEPS) + len(_UNIFORM), len(_NORMAL)
 DIFF_UNIFORMS = 7
 # v v^T and the cross product with v, for v = (1, 1, 1) / sqrt(3).
@@ -68,7 +76,7 @@ _ALONG = np.full([3, 3], 1 / 3)
 _ACROSS = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
 
 
-def bgc(images, uniforms, normals, p):
+def ada_augment(images, uniforms, normals, p, pipeline="bgc"):
     """Return augmented images; at p = 0 the images themselves, bit for bit.
 
     Args:
@@ -76,13 +84,15 @@ def bgc(images, uniforms, normals, p):
         uniforms: `[rows, UNIFORMS]` on [0, 1).
         normals: `[rows, NORMALS]`.
         p: Probability of each step, `[rows]`.
+        pipeline: Which steps there are, a key of `PIPELINES`.
     """
     gates, uniforms = tf.split(uniforms, [len(_STEPS), len(_UNIFORM)], axis=1)
     u = dict(zip(_UNIFORM, tf.unstack(uniforms, axis=1), strict=True))
     n = dict(zip(_NORMAL, tf.unstack(normals, axis=1), strict=True))
     # Two turns, together as likely as one step: neither comes with 1 - p.
     once = 1.0 - tf.sqrt(1.0 - tf.minimum(p, 1.0))
-    chance = [once if step.startswith("turn") else p for step in _STEPS]
+    chance = {step: once if step.startswith("turn") else p for step in _STEPS}
+    chance = [chance[s] if s in PIPELINES[pipeline] else 0.0 * p for s in _STEPS]
     on = tf.unstack(gates < tf.stack(chance, axis=1), axis=1)
     on = dict(zip(_STEPS, on, strict=True))
     *_, size, channels = images.shape

@@ -45,6 +45,8 @@ class Representation:
         samples: length of a note.
         sample_rate: Hz.
         mel_mode: see `mel_matrix`.
+        floor: of |S|; all that is far quieter is silence, of one magnitude and of phase
+            0. 0 is as published.
 
     Raises:
         ValueError: these do not fit together; says what would.
@@ -58,6 +60,7 @@ class Representation:
     samples: int
     sample_rate: int = 16000
     mel_mode: str = "official"
+    floor: float = 0.0
 
     def __post_init__(self):
         if self.kind not in KINDS or self.mel_mode not in MEL_MODES:
@@ -103,15 +106,17 @@ class Representation:
         """
         padded = tf.pad(audio, [(0, 0), (self.padding, 0)])
         spectra = tf.signal.stft(padded, self.fft, self.hop, self.fft)[..., 1:]
-        magnitude = tf.math.log(tf.abs(spectra) + EPSILON)
-        phase = tf.math.atan2(tf.math.imag(spectra), tf.math.real(spectra))
+        size = tf.abs(spectra)
+        real = tf.math.real(spectra) + self.floor
+        phase = tf.math.atan2(tf.math.imag(spectra), real)
+        magnitude = tf.math.log(size + (EPSILON + self.floor))
         if self.kind == "phase":
             return tf.stack([magnitude, phase / math.pi], axis=-1)
         turns = turn_by_frame(phase)
         if self.kind == "if_mel":
             to_mel, _ = self._mel()
-            power = _apply(tf.exp(2 * magnitude), to_mel)
-            magnitude = tf.math.log(power + EPSILON)
+            power = _apply(tf.square(size), to_mel)
+            magnitude = tf.math.log(power + (EPSILON + self.floor**2))
             # Mixing bins and taking differences in time commute; what is mixed may
             # exceed half a turn and is wrapped again.
             turns = _apply(turns, to_mel)
@@ -124,15 +129,15 @@ class Representation:
         The least-squares inverse of overlapping frames. Values are not clipped.
         """
         magnitude, angle = tf.unstack(spectrograms, axis=-1)
+        size = tf.nn.relu(tf.exp(magnitude) - self.floor)
         if self.kind == "if_mel":
             _, from_mel = self._mel()
-            power = _apply(tf.exp(magnitude), from_mel)
-            magnitude = 0.5 * tf.math.log(power + EPSILON)
+            power = tf.nn.relu(tf.exp(magnitude) - self.floor**2)
+            size = tf.sqrt(_apply(power, from_mel) + EPSILON)
             # Before the sum over frames, which products of few bits would spoil.
             angle = _apply(angle, from_mel)
         turns = angle if self.kind == "phase" else _sum_modulo_2(angle)
         phase = math.pi * turns
-        size = tf.exp(magnitude)
         spectra = tf.complex(size * tf.cos(phase), size * tf.sin(phase))
         spectra = tf.pad(spectra, [(0, 0), (0, 0), (1, 0)])
         audio = tf.signal.inverse_stft(

@@ -53,6 +53,7 @@ class FlatConfig(Config):
         "if_mel", "magnitude and phase as", choices=spectrogram.KINDS
     )
     mel: str = option("official", "matrix of if_mel", choices=spectrogram.MEL_MODES)
+    floor: float = option(0.0, "of |S|, under which is silence", at_least=0)
     frames: int = option(128, "of a spectrogram, in time", at_least=1)
     bins: int = option(1024, "of a spectrogram; windows are 2 bins long", at_least=4)
     samples: int = option(0, "of a note, 0 = as many as the data's", at_least=0)
@@ -387,6 +388,7 @@ def _representation(config, spec):
             samples=audio.shape[0],
             sample_rate=audio.sample_rate,
             mel_mode=config.mel,
+            floor=config.floor,
         )
     except ValueError as error:
         raise BadInput(str(error)) from None

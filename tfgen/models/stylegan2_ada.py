@@ -1,8 +1,9 @@
 """StyleGAN2 for few images: augmentation of all that the discriminator sees.
 
 `stylegan2_ada` is adaptive discriminator augmentation (Karras et al. 2020, "Training
-Generative Adversarial Networks with Limited Data"). T_p, the pipeline `augment.bgc`
-with probability p of each step, stands before the discriminator wherever it looks:
+Generative Adversarial Networks with Limited Data"). T_p, which is
+`augment.ada_augment`, each step with probability p, stands before the discriminator
+wherever it looks:
 
     min_G  E softplus(-D(T_p(G(z))))
     min_D  E softplus(D(T_p(G(z)))) + E softplus(-D(T_p(x)))
@@ -40,6 +41,7 @@ from tfgen.models.stylegan2 import SIDES, StyleGAN2, StyleGAN2Config
 class StyleGAN2ADAConfig(StyleGAN2Config):
     """Of `stylegan2_ada`."""
 
+    pipeline: str = option("bgc", "steps of T_p", choices=tuple(augment.PIPELINES))
     p_target: float = option(0.6, "r_t above which p grows", at_least=-1, at_most=1)
     p_images: float = option(500_000.0, "images that take p from 0 to 1", above=0)
     p_every: int = option(4, "steps between moves of p", at_least=1)
@@ -109,7 +111,7 @@ class StyleGAN2ADA(StyleGAN2):
         return p
 
     def augment_noise(self, purpose, rows):
-        """Return the uniform and the normal draws of `augment.bgc`."""
+        """Return the uniform and the normal draws of `augment.ada_augment`."""
         return (
             self.noise(f"augment_{purpose}", rows, [augment.UNIFORMS], "uniform"),
             self.noise(f"augment_{purpose}_normal", rows, [augment.NORMALS]),
@@ -117,7 +119,9 @@ class StyleGAN2ADA(StyleGAN2):
 
     def augment(self, images, drawn, p):
         """Return T_p(images)."""
-        return augment.bgc(images, *drawn, tf.fill([images.shape[0]], p.value))
+        return augment.ada_augment(
+            images, *drawn, tf.fill([images.shape[0]], p.value), self.config.pipeline
+        )
 
 
 class StyleGAN2DiffAugment(StyleGAN2):
