@@ -131,12 +131,14 @@ class Classifier:
         from tfgen.metrics.classifier import label_agreement
 
         config, ours = self.exported.description["config"], model.representation
-        theirs = tuple(config[name] for name in ("kind", "frames", "bins"))
-        same = theirs == (ours.kind, ours.frames, ours.bins)
-        if not same or ours.mel_mode != "official":
+        names = "kind", "frames", "bins", "floor"
+        theirs = [config.get(name, 0.0) for name in names]
+        made = [getattr(ours, name) for name in names]
+        if theirs != made or ours.mel_mode != "official":
             raise BadInput(
-                f"{SPECTROGRAM}: the classifier reads {' '.join(map(str, theirs))}, "
-                f"the generator makes {ours.kind} {ours.frames} {ours.bins}"
+                f"{SPECTROGRAM}: of {', '.join(names)} the classifier reads "
+                f"{', '.join(map(str, theirs))}, the generator makes "
+                f"{', '.join(map(str, made))}"
             )
         found = in_parts(self.exported.classify_spectrograms, pictures, rows=ROWS)
         agreement = label_agreement(found["logits"], self.classes[pitch])
@@ -170,7 +172,7 @@ def _note_set(model, classifier, audio, pitch, is_heard):
     from tfgen.metrics.fundamental import cents_off
     from tfgen.metrics.notes import NoteSet, places_of
 
-    linear = dataclasses.replace(model.representation, kind="if")
+    linear = dataclasses.replace(model.representation, kind="if", floor=0.0)
     frames, bins, _ = linear.shape
     places = places_of(frames * bins)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -191,6 +192,17 @@ def test_evaluation(run, launcher, tones, tmp_path):
     record = records["ndb"]
     assert (record["count"], record["n_real"], record["cells"]) == (24, 72, 7)
     assert record["floor"] is not None and record["weights"] == "moving average"
+
+    other = types.SimpleNamespace(
+        spec=model.spec,
+        representation=dataclasses.replace(model.representation, floor=0.1),
+    )
+    with pytest.raises(
+        BadInput, match=r"floor the classifier reads .* makes if, 8, 16, 0"
+    ):
+        note_metrics.Classifier(f"saved_model:{tmp_path}/export", other).accuracy_on(
+            other, pictures, pitch
+        )
 
     ended = launcher.run(f"--workdir={path}", module="launch.evaluate")
     assert ended.code == 2

@@ -29,6 +29,7 @@ class PitchClassifierConfig(Config):
     """The defaults read four seconds at 16 kHz, 1024 bins."""
 
     kind: str = option("if_mel", "of spectrogram", choices=KINDS)
+    floor: float = option(0.0, "of |S|, under which is silence", at_least=0)
     frames: int = option(128, "spectra a note", at_least=1)
     bins: int = option(1024, "of frequency, half a window in samples", at_least=16)
     samples: int = option(0, "length of a note, 0 = the data's", at_least=0)
@@ -76,6 +77,7 @@ class PitchClassifier(GenerativeModel):
                 hop=config.bins // 2,
                 samples=spec.audio.shape[0],
                 sample_rate=spec.audio.sample_rate,
+                floor=config.floor,
             )
         except ValueError as error:
             raise BadInput(f"pitch_classifier: {error}") from None
