@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -252,8 +253,10 @@ def test_many_missing_values_are_counted(pair, saved, tmp_path):
 
 
 def test_a_model_of_another_size_is_refused(saved):
-    with pytest.raises(BadInput, match="wanted"):
+    with pytest.raises(BadInput, match="wanted") as error:
         checkpoint.restore(build(units=7), path(saved))
+    named = re.findall(r"(\S+) is \(", str(error.value))
+    assert len(named) > 20 and named == sorted(named)
 
 
 def test_another_format_is_refused(pair, saved, tmp_path):
