@@ -125,6 +125,28 @@ def test_names_do_not_depend_on_what_was_built_before(pair):
     assert list(build().state()) == list(build().state()) == list(pair.state())
 
 
+def test_names_do_not_depend_on_what_networks_are_called(pair, tmp_path):
+    earlier = train(build(), 1)
+    # As when a twin kept the name that the network has, too.
+    earlier.generator_ema.name = "generator"
+    checkpoint.save(earlier, tmp_path)
+    _, arrays = checkpoint.read(path(tmp_path, 1))
+    assert [name for name in arrays if name.startswith("generator_ema/")] == [
+        "generator_ema/000.kernel",
+        "generator_ema/001.bias",
+        "generator_ema/002.gamma",
+        "generator_ema/003.beta",
+        "generator_ema/004.moving_mean",
+        "generator_ema/005.moving_variance",
+        "generator_ema/006.kernel",
+        "generator_ema/007.bias",
+    ]
+    model = build()
+    assert model.generator_ema.name == "generator_ema"
+    checkpoint.restore(model, path(tmp_path, 1))
+    assert_same(copies(model), copies(earlier))
+
+
 def test_restore_sets_every_copy(pair, saved):
     before, digest = copies(pair), checkpoint.digest(pair)
     # Their copies really differ, or this would show nothing.

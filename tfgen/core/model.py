@@ -98,17 +98,46 @@ class GenerativeModel(Trainer):
     def average(self, name, twin, decay):
         """Keep `twin` as the moving average of network `name`; see `ema.move`.
 
-        `decay` is a number, or a function that returns one for the current step.
+        `decay` is a number, or a function that returns one for the current step. The
+        twin is called `<name>_ema`, as the attribute that holds it.
         """
         network = getattr(self, name)
         ema.copy(network, twin)
-        setattr(self, f"{name}_ema", twin)
+        twin.name = f"{name}_ema"
+        setattr(self, twin.name, twin)
         self._averages.append((network, twin, decay))
 
     def forget_averages(self):
         """Set every moving average to its network as it is now."""
         for network, twin, _ in self._averages:
             ema.copy(network, twin)
+
+    # Keras would count the weights of averages as trainable. The flag of each stays
+    # True: it tells `ema` and `replica_local` weights from statistics.
+
+    @property
+    def trainable_variables(self):
+        """What training moves by gradients: not the moving averages."""
+        return self._without_averages(super().trainable_variables)
+
+    @property
+    def non_trainable_variables(self):
+        """All other variables, moving averages included."""
+        return _without(self.variables, self.trainable_variables)
+
+    @property
+    def trainable_weights(self):
+        """As `trainable_variables`: Keras keeps both names."""
+        return self._without_averages(super().trainable_weights)
+
+    @property
+    def non_trainable_weights(self):
+        """As `non_trainable_variables`, without seeds and metrics."""
+        return _without(self.weights, self.trainable_weights)
+
+    def _without_averages(self, variables):
+        averages = [v for _, twin, _ in self._averages for v in twin.variables]
+        return _without(variables, averages)
 
     def compile(
         self,
@@ -484,6 +513,12 @@ def _replica_number():
 
 def _as_tuple(networks):
     return tuple(networks) if isinstance(networks, (tuple, list)) else (networks,)
+
+
+def _without(variables, others):
+    """Return those of `variables` that are not among `others`."""
+    left_out = {id(variable) for variable in others}
+    return [variable for variable in variables if id(variable) not in left_out]
 
 
 def _trainable(networks):
