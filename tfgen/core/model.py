@@ -161,10 +161,16 @@ class GenerativeModel(Trainer):
                 for the device; other steps hand them nothing.
             steps_per_execution: Steps in one call of the training function.
             run_eagerly: Run without graphs, to debug.
-            **optimizers: `critic_optimizer=` trains network `critic`,
-                `optimizer=` trains all networks but `starts_from`; those not given
-                take the model's defaults.
+            **optimizers: Optimizers, or what `keras.optimizers.get` makes one of:
+                `critic_optimizer=` trains network `critic`, `optimizer=` trains all
+                networks but `starts_from`; those not given take the model's defaults.
+
+        Raises:
+            BadInput: The seed is out of range.
+            TypeError: The model has no optimizer of this name.
+            ValueError: What is given is no optimizer, or one that does not work here.
         """
+        seed = noise.check_seed(seed)
         super().compile(
             optimizer=None,
             loss=None,
@@ -172,7 +178,7 @@ class GenerativeModel(Trainer):
             steps_per_execution=steps_per_execution,
             run_eagerly=run_eagerly,
         )
-        self.seed, self.xla, self.undo_nonfinite = int(seed), bool(xla), undo_nonfinite
+        self.seed, self.xla, self.undo_nonfinite = seed, bool(xla), undo_nonfinite
         self.log_every = log_every
         self._refuse_synchronized_norms()
         self._functions, self._programs = {}, {}
@@ -183,7 +189,7 @@ class GenerativeModel(Trainer):
                     f"{type(self).__name__} has no {', '.join(unknown)}; "
                     f"its optimizers are {', '.join(chosen)}"
                 )
-            chosen |= optimizers
+            chosen |= {n: keras.optimizers.get(x) for n, x in optimizers.items()}
             for name, optimizer in chosen.items():
                 self._check_optimizer(name, optimizer)
                 # Unbuilt optimizers fail under tf.distribute (keras#23085).
@@ -203,6 +209,8 @@ class GenerativeModel(Trainer):
         super().make_train_function(force)
 
     def _check_optimizer(self, name, optimizer):
+        if optimizer is None:
+            raise ValueError(f"{name} is None; leave it out for the model's own")
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
                 f"{name} is a LossScaleOptimizer, which would divide gradients of "
