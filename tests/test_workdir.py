@@ -50,7 +50,8 @@ def test_step_0_is_the_model_before_training(run):
 
 
 def test_a_save_that_there_is_not(run):
-    with pytest.raises(BadInput, match="no checkpoint '7'; valid: latest, best, "):
+    wanted = "no checkpoint '7'; valid: latest, best, 0, 10, 20, 30$"
+    with pytest.raises(BadInput, match=wanted):
         tfgen.load(run, 7)
 
 

@@ -162,7 +162,7 @@ class Workdir:
             return checkpoint.path_of(self.checkpoints, best["step"])
         if wanted.isdigit() and int(wanted) in steps:
             return checkpoint.path_of(self.checkpoints, int(wanted))
-        valid = ["latest", *(["best"] if best else []), *map(str, steps)]
+        valid = ["latest", *(["best"] if best else []), *map(str, sorted({0, *steps}))]
         raise BadInput(f"no checkpoint {wanted!r}; valid: {', '.join(valid)}")
 
 

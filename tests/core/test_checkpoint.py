@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -122,6 +123,28 @@ def test_the_state_is_everything(pair):
 
 def test_names_do_not_depend_on_what_was_built_before(pair):
     assert list(build().state()) == list(build().state()) == list(pair.state())
+
+
+def test_names_do_not_depend_on_what_networks_are_called(pair, tmp_path):
+    earlier = train(build(), 1)
+    # As when a twin kept the name that the network has, too.
+    earlier.generator_ema.name = "generator"
+    checkpoint.save(earlier, tmp_path)
+    _, arrays = checkpoint.read(path(tmp_path, 1))
+    assert [name for name in arrays if name.startswith("generator_ema/")] == [
+        "generator_ema/000.kernel",
+        "generator_ema/001.bias",
+        "generator_ema/002.gamma",
+        "generator_ema/003.beta",
+        "generator_ema/004.moving_mean",
+        "generator_ema/005.moving_variance",
+        "generator_ema/006.kernel",
+        "generator_ema/007.bias",
+    ]
+    model = build()
+    assert model.generator_ema.name == "generator_ema"
+    checkpoint.restore(model, path(tmp_path, 1))
+    assert_same(copies(model), copies(earlier))
 
 
 def test_restore_sets_every_copy(pair, saved):
@@ -252,8 +275,10 @@ def test_many_missing_values_are_counted(pair, saved, tmp_path):
 
 
 def test_a_model_of_another_size_is_refused(saved):
-    with pytest.raises(BadInput, match="wanted"):
+    with pytest.raises(BadInput, match="wanted") as error:
         checkpoint.restore(build(units=7), path(saved))
+    named = re.findall(r"(\S+) is \(", str(error.value))
+    assert len(named) > 20 and named == sorted(named)
 
 
 def test_another_format_is_refused(pair, saved, tmp_path):

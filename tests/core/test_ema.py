@@ -66,6 +66,36 @@ def test_a_twin_of_another_structure_is_refused():
         ema.move(network, twin, 0.9)
 
 
+def ids(variables):
+    return {id(variable) for variable in variables}
+
+
+def test_averages_are_not_counted_as_trainable(two_replicas):
+    from tests.core.test_model import build
+
+    for model in (build(), build(strategy=two_replicas)):
+        assert model.generator_ema.name == "generator_ema"
+        trained = [*model.generator.trainable_variables]
+        trained += model.critic.trainable_variables
+        assert ids(model.trainable_variables) == ids(trained)
+        assert ids(model.trainable_weights) == ids(trained)
+        assert ids(model.non_trainable_variables) == ids(model.variables) - ids(trained)
+        assert ids(model.non_trainable_weights) == ids(model.weights) - ids(trained)
+        # Their flags stay: all replicas have the same weights, not statistics.
+        assert model.replica_local() == {
+            "critic/002.seed_generator_state",
+            "generator/004.moving_mean",
+            "generator/005.moving_variance",
+            "generator_ema/004.moving_mean",
+            "generator_ema/005.moving_variance",
+        }
+    lines = []
+    model.summary(print_fn=lambda line, **_: lines.append(line))
+    # Generator 3 -> 6 -> 64 with scale and shift of 6, critic 64 -> 6 -> 1.
+    count = (3 + 1) * 6 + 2 * 6 + (6 + 1) * 64 + (64 + 1) * 6 + (6 + 1)
+    assert f" Trainable params: {count} " in "\n".join(lines)
+
+
 @pytest.mark.parametrize("images", [32, 50])
 def test_decay_by_images(images):
     # The published weight of the past at 32 images a step: 0.997784; after 10,000

@@ -116,7 +116,11 @@ def test_flips_are_for_training_only():
         ({"image_size": 0}, "from 1 to 4096"),
         ({"split": "trainA"}, "no split 'trainA'"),
         ({"batch": 0}, "batch is 0"),
+        ({"batch": 2.5}, "batch is 2.5; it must be an integer"),
         ({"seed": -3}, "seed is -3"),
+        ({"seed": 1.5}, "seed is 1.5; it must be an integer"),
+        ({"domain": "C"}, "domain is 'C'; valid: None, A, B"),
+        ({"on_corrupt": "ignore"}, "on_corrupt is 'ignore'; valid: stop, skip"),
     ],
 )
 def test_bad_options(options, message):

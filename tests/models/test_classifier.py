@@ -76,10 +76,41 @@ def test_presets():
         BadInput, match="unknown preset 'huge' of vae; valid: paper, sma"
     ):
         models.configure("vae", "huge")
+    assert models.configure("vae") == models.configure("vae", "small")
     config = models.configure("vae", "tiny", {"latent_size": "7"})
     assert (config.latent_size, config.hidden) == (7, (16,))
     for name in models.MODELS:
         assert set(models.find(name).PRESETS) >= {"paper", "small", "tiny"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float16"}, "unknown precision 'float16'; valid: float32, bfl"),
+        ({"precision": ["float32"]}, r"unknown precision \['float32'\]; valid"),
+        ({"xla": "maybe"}, "unknown xla 'maybe'; valid: auto, on, off"),
+        ({"xla": True}, "unknown xla True; valid: auto, on, off"),
+        ({"seed": -1}, "seed is -1; it must be an integer in"),
+        ({"seed": 2**31}, r"seed is 2147483648; .* integer in \[0, 2\*\*31\)"),
+        ({"seed": 2**63}, "seed is 9223372036854775808; it must"),
+        ({"seed": 1.5}, "seed is 1.5; it must"),
+        ({"config": "vae", "preset": "tiny"}, "a config takes the place of preset and"),
+        ({"config": "vae", "hparams": {"latent_size": 3}}, "a config takes the place"),
+        ({"config": "gan"}, "vae needs a config of type VAEConfig, not GANConfig; mod"),
+        ({"config": {}}, "vae needs a config of type VAEConfig, not dict"),
+    ],
+)
+def test_what_build_refuses(options, message):
+    if isinstance(config := options.get("config"), str):
+        options = {**options, "config": models.configure(config, "tiny")}
+    with pytest.raises(BadInput, match=message) as error:
+        models.build("vae", spec=stream(8).spec, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_seed_may_be_numpy_s():
+    model = models.build("vae", "tiny", spec=stream(8).spec, seed=np.int64(3))
+    assert type(model.seed) is int and model.seed == 3
 
 
 def test_seed_decides_the_initial_weights():

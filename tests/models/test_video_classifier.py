@@ -28,7 +28,7 @@ def test_sizes_of_maps():
     spec = clips(8).spec
     video = Feature((16, 64, 64, 3), "uint8", 0, 255)
     spec = spec.replace(features={**spec.features, "video": video})
-    config = models.configure("video_classifier", hparams={"label": "shape"})
+    config = models.configure("video_classifier", "paper", {"label": "shape"})
     model = models.find("video_classifier").create(config, spec)
     shapes = [
         layer.output.shape[1:]

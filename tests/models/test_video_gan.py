@@ -35,7 +35,8 @@ def stream_sizes(network, kind):
 
 
 def test_published_numbers_of_parameters():
-    model = models.find("video_gan").create(models.configure("video_gan"), paper_spec())
+    config = models.configure("video_gan", "paper")
+    model = models.find("video_gan").create(config, paper_spec())
     of_volumes = [
         layer
         for layer in model.generator.layers
@@ -72,7 +73,7 @@ def test_published_numbers_of_parameters_of_the_future():
     moving = chain([1024, 1024], 2) + chain([1024, 512, 256, 128], 64)
     moving += 64 * 128 * 4 + 4
     name = "video_gan_future"
-    model = models.find(name).create(models.configure(name), paper_spec())
+    model = models.find(name).create(models.configure(name, "paper"), paper_spec())
     assert count(model.generator.trainable_variables) == encoder + background + moving
     judge = 64 * 3 * 128 + 128 + chain([128, 256, 512, 1024], 64)
     judge += 2 * 16 * 1024 * 2 + 2
@@ -80,10 +81,9 @@ def test_published_numbers_of_parameters_of_the_future():
 
 
 def test_published_start_and_norms():
-    model = models.find("video_gan").create(
-        models.configure("video_gan", hparams={"channels": 16, "judge_channels": 16}),
-        paper_spec(),
-    )
+    hparams = {"channels": 16, "judge_channels": 16}
+    config = models.configure("video_gan", "paper", hparams)
+    model = models.find("video_gan").create(config, paper_spec())
     for network, epsilon in ((model.generator, 1e-5), (model.discriminator, 1e-3)):
         norms = [
             layer

@@ -286,7 +286,7 @@ def _differences(shapes, arrays, saved_local):
             shown = sorted(names)[:3]
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             problems.append(f"{word} {', '.join(shown)}{more}")
-    for name in shapes.keys() & arrays.keys():
+    for name in sorted(shapes.keys() & arrays.keys()):
         wanted = shapes[name]
         is_local = wanted[:1] == (...,)
         found = arrays[name].shape[1:] if name in saved_local else arrays[name].shape

@@ -98,17 +98,46 @@ class GenerativeModel(Trainer):
     def average(self, name, twin, decay):
         """Keep `twin` as the moving average of network `name`; see `ema.move`.
 
-        `decay` is a number, or a function that returns one for the current step.
+        `decay` is a number, or a function that returns one for the current step. The
+        twin is called `<name>_ema`, as the attribute that holds it.
         """
         network = getattr(self, name)
         ema.copy(network, twin)
-        setattr(self, f"{name}_ema", twin)
+        twin.name = f"{name}_ema"
+        setattr(self, twin.name, twin)
         self._averages.append((network, twin, decay))
 
     def forget_averages(self):
         """Set every moving average to its network as it is now."""
         for network, twin, _ in self._averages:
             ema.copy(network, twin)
+
+    # Keras would count the weights of averages as trainable. The flag of each stays
+    # True: it tells `ema` and `replica_local` weights from statistics.
+
+    @property
+    def trainable_variables(self):
+        """What training moves by gradients: not the moving averages."""
+        return self._without_averages(super().trainable_variables)
+
+    @property
+    def non_trainable_variables(self):
+        """All other variables, moving averages included."""
+        return _without(self.variables, self.trainable_variables)
+
+    @property
+    def trainable_weights(self):
+        """As `trainable_variables`: Keras keeps both names."""
+        return self._without_averages(super().trainable_weights)
+
+    @property
+    def non_trainable_weights(self):
+        """As `non_trainable_variables`, without seeds and metrics."""
+        return _without(self.weights, self.trainable_weights)
+
+    def _without_averages(self, variables):
+        averages = [v for _, twin, _ in self._averages for v in twin.variables]
+        return _without(variables, averages)
 
     def compile(
         self,
@@ -132,10 +161,16 @@ class GenerativeModel(Trainer):
                 for the device; other steps hand them nothing.
             steps_per_execution: Steps in one call of the training function.
             run_eagerly: Run without graphs, to debug.
-            **optimizers: `critic_optimizer=` trains network `critic`,
-                `optimizer=` trains all networks but `starts_from`; those not given
-                take the model's defaults.
+            **optimizers: Optimizers, or what `keras.optimizers.get` makes one of:
+                `critic_optimizer=` trains network `critic`, `optimizer=` trains all
+                networks but `starts_from`; those not given take the model's defaults.
+
+        Raises:
+            BadInput: The seed is out of range.
+            TypeError: The model has no optimizer of this name.
+            ValueError: What is given is no optimizer, or one that does not work here.
         """
+        seed = noise.check_seed(seed)
         super().compile(
             optimizer=None,
             loss=None,
@@ -143,7 +178,7 @@ class GenerativeModel(Trainer):
             steps_per_execution=steps_per_execution,
             run_eagerly=run_eagerly,
         )
-        self.seed, self.xla, self.undo_nonfinite = int(seed), bool(xla), undo_nonfinite
+        self.seed, self.xla, self.undo_nonfinite = seed, bool(xla), undo_nonfinite
         self.log_every = log_every
         self._refuse_synchronized_norms()
         self._functions, self._programs = {}, {}
@@ -154,7 +189,7 @@ class GenerativeModel(Trainer):
                     f"{type(self).__name__} has no {', '.join(unknown)}; "
                     f"its optimizers are {', '.join(chosen)}"
                 )
-            chosen |= optimizers
+            chosen |= {n: keras.optimizers.get(x) for n, x in optimizers.items()}
             for name, optimizer in chosen.items():
                 self._check_optimizer(name, optimizer)
                 # Unbuilt optimizers fail under tf.distribute (keras#23085).
@@ -174,6 +209,8 @@ class GenerativeModel(Trainer):
         super().make_train_function(force)
 
     def _check_optimizer(self, name, optimizer):
+        if optimizer is None:
+            raise ValueError(f"{name} is None; leave it out for the model's own")
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
                 f"{name} is a LossScaleOptimizer, which would divide gradients of "
@@ -484,6 +521,12 @@ def _replica_number():
 
 def _as_tuple(networks):
     return tuple(networks) if isinstance(networks, (tuple, list)) else (networks,)
+
+
+def _without(variables, others):
+    """Return those of `variables` that are not among `others`."""
+    left_out = {id(variable) for variable in others}
+    return [variable for variable in variables if id(variable) not in left_out]
 
 
 def _trainable(networks):

@@ -14,12 +14,22 @@ other numbers inside XLA (tensorflow/tensorflow#117644).
 """
 
 import math
+import numbers
 import zlib
 
 import tensorflow as tf
 
+from tfgen.core.errors import BadInput
+
 _PHILOX = 1
 _PER_BLOCK = 4
+
+
+def check_seed(seed):
+    """Return a model's seed as an int; BadInput if it is none in [0, 2**31)."""
+    if not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**31:
+        raise BadInput(f"seed is {seed!r}; it must be an integer in [0, 2**31)")
+    return int(seed)
 
 
 def _key_and_counter(seed, step, purpose):

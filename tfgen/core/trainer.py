@@ -99,8 +99,18 @@ class Trainer(keras.Model):
         return description
 
     def _adapt(self, batch, use="train"):
-        source_and_adapt = self._host.fed.get(use)
-        return source_and_adapt[1](batch) if source_and_adapt else batch
+        source, adapt = self._host.fed.get(use, (self.spec, None))
+        if not isinstance(batch, dict) or not self.spec.features.keys() <= batch.keys():
+            wanted = ", ".join(
+                f"{name!r}: {_rows_of(source.features[name])}"
+                for name in self.spec.features
+            )
+            raise TypeError(
+                f"a batch of {type(self).__name__} is a dict {{{wanted}}}: give "
+                "a stream, such as tfgen.data.load(...).train, or a tf.data.Dataset "
+                "of such dicts, batched with drop_remainder=True"
+            )
+        return adapt(batch) if adapt else batch
 
     def nonfinite(self):
         """Return (step, "loss of network") of the first NaN or infinity since asked.
@@ -393,3 +403,8 @@ class Trainer(keras.Model):
 
 def _full_batches(stream):
     return max(1, len(stream) // stream.batch)
+
+
+def _rows_of(feature):
+    """Say type and shape of rows: "uint8 [rows, 28, 28, 1]"."""
+    return f"{feature.dtype} [{', '.join(map(str, ('rows', *feature.shape)))}]"

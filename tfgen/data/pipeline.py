@@ -5,6 +5,8 @@ is starting at n, and which worker or replica asks makes no difference to the ro
 a step sees.
 """
 
+import numbers
+
 import numpy as np
 import tensorflow as tf
 
@@ -238,6 +240,9 @@ class Stream(Served):
 
 def check_batch_and_seed(batch: int, seed: int):
     """Refuses what cannot determine an order."""
+    for name, value in (("batch", batch), ("seed", seed)):
+        if not isinstance(value, numbers.Integral):
+            raise BadInput(f"{name} is {value!r}; it must be an integer")
     if batch < 1:
         raise BadInput(f"batch is {batch}; it must be at least 1")
     if not 0 <= seed < 2**64:

@@ -115,6 +115,12 @@ def load(
         raise BadInput(f"image_size is {image_size}; it must be from 1 to 4096")
     if frames is not None and frames < 1:
         raise BadInput(f"frames is {frames}; it must be at least 1")
+    for what, value, valid in (
+        ("domain", domain, (None, "A", "B")),
+        ("on_corrupt", on_corrupt, ("stop", "skip")),
+    ):
+        if value not in valid:
+            raise BadInput(f"{what} is {value!r}; valid: {', '.join(map(str, valid))}")
     full_name, wanted = subset(name)
     size = image_size, frames
     rows = _read(full_name, data_dir, split, domain, size, on_corrupt)

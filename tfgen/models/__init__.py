@@ -59,6 +59,8 @@ MODELS = {
     "video_classifier": "tfgen.models.video_classifier:VideoClassifier",
 }
 
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras' names
+
 
 def find(name):
     """Return the model class of a name in MODELS or of `package.module:Class`."""
@@ -82,9 +84,19 @@ def find(name):
     return found
 
 
-def configure(name, preset="paper", hparams=None):
-    """Return the `Config` of model `name`: a preset with some fields changed."""
+def configure(name, preset=None, hparams=None):
+    """Return the `Config` of model `name`: a preset with some fields changed.
+
+    Args:
+        name: A key of MODELS, or `package.module:Class`.
+        preset: "paper", "small" or "tiny"; None: "small".
+        hparams: {field of its Config: value} changing the preset.
+
+    Raises:
+        BadInput: A name, preset, hparam or value is not valid.
+    """
     cls = find(name)
+    preset = "small" if preset is None else preset
     if preset not in cls.PRESETS:
         raise BadInput(
             f"unknown preset {preset!r} of {name}; valid: {', '.join(cls.PRESETS)}"
@@ -94,7 +106,7 @@ def configure(name, preset="paper", hparams=None):
 
 def build(
     name,
-    preset="small",
+    preset=None,
     *,
     spec,
     hparams=None,
@@ -109,12 +121,12 @@ def build(
 
     Args:
         name: A key of MODELS, or `package.module:Class`.
-        preset: "paper", "small" or "tiny".
+        preset: "paper", "small" or "tiny"; None: "small".
         spec: `DataSpec` of the data it will be fed.
         hparams: {field of its Config: value} changing the preset.
         config: A finished Config instead of preset and hparams.
-        seed: Of initial weights, noise and data order. Sets Python's, NumPy's and
-            TensorFlow's global seeds, which Keras' initialisers draw from.
+        seed: Of initial weights, noise and data order, in [0, 2**31). Sets Python's,
+            NumPy's and TensorFlow's global seeds, which Keras' initialisers draw from.
         strategy: `tf.distribute.Strategy` to live in; none: this device.
         xla: "on", "off", or "auto": on for accelerators, on a CPU as the model says.
         precision: "float32", or "bfloat16" for layers' arithmetic (weights,
@@ -128,24 +140,39 @@ def build(
     import keras
     import tensorflow as tf
 
+    from tfgen.core import noise
+
     cls = find(name)
-    config = config or configure(name, preset, hparams)
+    seed = noise.check_seed(seed)
+    for what, value, valid in (
+        ("precision", precision, list(_POLICIES)),
+        ("xla", xla, ["auto", "on", "off"]),
+    ):
+        if value not in valid:
+            raise BadInput(f"unknown {what} {value!r}; valid: {', '.join(valid)}")
+    if config is None:
+        config = configure(name, preset, hparams)
+    elif preset is not None or hparams:
+        raise BadInput("a config takes the place of preset and hparams: give one")
+    elif cls.Config and not isinstance(config, cls.Config):
+        raise BadInput(
+            f"{name} needs a config of type {cls.Config.__name__}, not "
+            f"{type(config).__name__}; models.configure({name!r}) makes one"
+        )
     accelerated = bool(tf.config.list_logical_devices("GPU")) or isinstance(
         strategy, tf.distribute.TPUStrategy
     )
     automatic = accelerated or cls.xla_on_cpu
     keras.utils.set_random_seed(seed)
     earlier = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(
-        {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
-    )
+    keras.config.set_dtype_policy(_POLICIES[precision])
     try:
         with strategy.scope() if strategy else contextlib.nullcontext():
             model = cls.create(config, spec)
             model.feed_from(spec)
             model.compile(
                 seed=seed,
-                xla={"auto": automatic, "on": True, "off": False}[xla],
+                xla=automatic if xla == "auto" else xla == "on",
                 **compile_arguments,
             )
     finally:
