@@ -169,7 +169,8 @@ class Representation:
         if self.kind != "if_mel":
             # The window's values sum to fft / 2, which one bin takes half of.
             loudest = math.log(self.fft / 4)
-            scaling = range_scaling((math.log(EPSILON), -1.0), (loudest, 1.0))
+            quietest = math.log(EPSILON + self.floor)
+            scaling = range_scaling((quietest, -1.0), (loudest, 1.0))
         return tf.constant(scaling[0]), tf.constant(scaling[1])
 
     def _mel(self):
