@@ -593,7 +593,7 @@ def _keep_best(workdir, saver, best, chief):
 
 def command():
     """Entry point of `tfgen-train`."""
-    common_flags.run(main)
+    common_flags.run(main, takes_recipes=True)
 
 
 if __name__ == "__main__":
