@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import sys
 
 from absl import flags
@@ -136,6 +137,17 @@ def _cause(error):
     if "TF_CONFIG" in os.environ and isinstance(error, lost):
         return LOST
     return None
+
+
+def reason(error):
+    """Return the line of an error's message that says what was wrong.
+
+    Keras puts "Exception encountered when calling ..." before it.
+    """
+    text = re.sub(r"\x1b\[\d+m", "", str(error))  # of terminals
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception encountered")]
+    return (said or lines or [type(error).__name__])[0]
 
 
 def _fail(error, code):

@@ -75,6 +75,10 @@ FLAGS = {
         [*VAE, "--hparam=hidden=16,0"],
         ["cannot be built", "units=0"],
     ),
+    "hparam that leaves no pixels": (
+        ["--model=classifier", "--preset=tiny", "--hparam=image_size=2"],
+        ["cannot be built", "output size would be zero"],
+    ),
     "hparam too large for int64": (
         [*VAE, f"--hparam=latent_size={HUGE}"],
         ["vae", "out-of-range"],
@@ -98,6 +102,8 @@ FLAGS = {
         [*VAE, *MEASURED, "--metrics=labels,frechte"],
         ["--metrics=frechte,labels", "frechet, kernel", "launch.evaluate"],
     ),
+    "extractor without metrics": ([*VAE, "--extractor=pixels"], ["with --metrics"]),
+    "broken files of an archive": ([*VAE, "--on_corrupt=skip"], ["folder:PATH"]),
     "validation of a model that has none": (
         ["--model=tests.toy_gan:ToyGAN", *MEASURED],
         ["no test_step", "--metrics"],
@@ -108,6 +114,7 @@ FLAGS = {
     ),
     "profile of words": ([*VAE, "--profile=now"], ["FIRST:LAST"]),
     "profile backwards": ([*VAE, "--profile=5:3"], ["FIRST:LAST"]),
+    "profile beyond the end": ([*VAE, "--profile=3:7"], ["--profile=3:7", "step 6"]),
     "one local worker": ([*VAE, "--local_workers=1"], ["2 workers"]),
     "local workers of another strategy": (
         [*VAE, "--local_workers=2", "--strategy=mirrored"],
@@ -137,6 +144,21 @@ def test_flags(launcher, pictures, tmp_path, case):
     refused(ended, 2, *words)
     # What was refused is no run: the corrected command must not find another one.
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("pca:x", "choose one of pixels"),
+        ("saved_model:/nowhere", "no saved_model.pb"),
+        ("keras:VGG16:/nowhere", "no such file"),
+    ],
+)
+def test_an_extractor_that_there_is_not(launcher, pictures, tmp_path, name, word):
+    given = [f"--workdir={tmp_path / 'run'}", f"--dataset={pictures}", *MEASURED]
+    given += ["--model=wgan", "--metrics=frechet", f"--extractor={name}"]
+    refused(launcher.run(*given), 2, name, word)
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_data_than_the_run_began_with(launcher, tmp_path):
@@ -359,6 +381,7 @@ IDENTITY = {
     "hparam": (["--hparam=latent_size=7"], ["latent_size=7", "4"]),
     "unknown hparam": (["--hparam=latents=7"], ["latents"]),
     "resume": (["--resume=never"], ["--resume=never"]),
+    "steps behind it": (["--steps=4"], ["--steps=4", "stands at step 6"]),
 }
 
 
@@ -509,6 +532,12 @@ def test_checkpoints_of_another_model(launcher, contents, pictures, run, tmp_pat
         f"--init_from={other}",
     )
     refused(ended, 2, "does not fit", "missing decoder")
+
+
+def test_a_profile_that_was_taken(launcher, run):
+    ended = launcher.run(f"--workdir={run}", "--steps=8", "--profile=2:5")
+    assert ended.code == 0
+    assert "--profile=2:5 lies before step 6: nothing is profiled" in ended.stderr
 
 
 def test_executions_from_a_step_between(launcher, contents, run):
