@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import tfgen
-from launch import latents
+from launch import latents, sample_modes
 from tests.launch.made_runs import make_run
 from tfgen.core import checkpoint
 from tfgen.core.spec import to_uint8
@@ -269,6 +269,13 @@ def test_refusals(runs, launcher, tmp_path):
         assert ended.code == 2, (flags, ended.stderr)
         assert len(ended.errors) == 1 and words in ended.errors[0], ended.errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_num_is_told_for_each_mode_that_counts_its_own_way():
+    assert set(sample_modes.NUM) <= set(sample_modes.READ_BY["num"])
+    told = sample_modes.num_help()
+    for words in ("Images [64]", "classes: images of each class [64]", "side [6]"):
+        assert words in told
 
 
 def test_completions_of_held_out_images(runs, launcher):
