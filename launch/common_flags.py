@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import sys
 
 from absl import flags
@@ -13,10 +14,12 @@ from tfgen.core.errors import BadInput, Stopped
 from tfgen.workdir import Workdir
 
 from . import local_workers
+from .quiet import import_tensorflow_quietly
 
 FLAGS = flags.FLAGS
 LOST = "a worker was lost"
 RECIPES = pathlib.Path(__file__).parent / "recipes"
+LONGEST = 4000  # characters of an error line; the names of all recipes fit
 
 
 def define_workdir():
@@ -54,15 +57,21 @@ def load_run():
     return workdir, run, model
 
 
-def run(main, argv=None):
+def run(main, argv=None, takes_recipes=False):
     """Parse flags, run `main`, print its dict as the last line, exit.
 
     `main` returns a dict, or (dict, exit code). Exit codes: 0; 2 for a bad flag or
     input; 1 for an I/O error or a lost worker; 3 when a guard stopped the run;
     130 when interrupted.
+
+    Args:
+        main: Called without arguments.
+        argv: The command line; none: this process's.
+        takes_recipes: Whether --recipe, flags of a training, is one of its flags.
     """
     # Our error lines must not drown in TensorFlow's own.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow_quietly()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # TensorFlow's own default only where a CPU has AVX-512 VNNI; with AVX2 alone it
     # halves the time of convolutions as well.
@@ -72,12 +81,12 @@ def run(main, argv=None):
     # An installed command looks for --model=package.module:Class here, as python -m.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    sys.exit(_code(main, sys.argv if argv is None else argv))
+    sys.exit(_code(main, sys.argv if argv is None else argv, takes_recipes))
 
 
-def _code(main, argv):
+def _code(main, argv, takes_recipes):
     try:
-        if _parse(argv, sys.modules[main.__module__].__doc__):
+        if _parse(argv, sys.modules[main.__module__].__doc__, takes_recipes):
             return 0
         returned = main()
     except (BadInput, flags.Error) as error:
@@ -130,19 +139,28 @@ def _cause(error):
     return None
 
 
+def reason(error):
+    """Return the line of an error's message that says what was wrong.
+
+    Keras puts "Exception encountered when calling ..." before it.
+    """
+    text = re.sub(r"\x1b\[\d+m", "", str(error))  # of terminals
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception encountered")]
+    return (said or lines or [type(error).__name__])[0]
+
+
 def _fail(error, code):
-    print("error: " + " ".join(str(error).split())[:1000], file=sys.stderr, flush=True)
+    line = " ".join(str(error).split())[:LONGEST]
+    print(f"error: {line}", file=sys.stderr, flush=True)
     return code
 
 
-def _parse(argv, about):
+def _parse(argv, about, takes_recipes):
     """Parse; returns whether help was asked for, and has been printed."""
-    # The last word on a flag counts, and that is not a recipe's.
-    of_recipes, said = [], []
-    for argument in argv[1:]:
-        found = _recipe(argument)
-        (said if found == argument else of_recipes).append(found)
-    arguments = of_recipes + said
+    arguments = argv[1:]
+    if takes_recipes:
+        arguments = _with_recipes(arguments)
     if {"--help", "-h", "-help", "--helpfull"} & set(arguments):
         FLAGS.mark_as_parsed()
         print(about)
@@ -150,7 +168,8 @@ def _parse(argv, about):
             flag = FLAGS[name]
             default = "" if flag.default in (None, [], "") else f" [{flag.default}]"
             print(f"  --{name}{default}  {flag.help}")
-        print(f"  --recipe  One of: {', '.join(recipes())}.")
+        if takes_recipes:
+            print(f"  --recipe  One of: {', '.join(recipes())}.")
         return True
     try:
         rest = FLAGS([argv[0], *arguments])
@@ -179,16 +198,30 @@ def recipes():
     return sorted(path.stem for path in RECIPES.glob("*.flags"))
 
 
-def _recipe(argument):
-    """Turn --recipe=NAME into the --flagfile it stands for."""
-    name, equals, value = argument.partition("=")
-    if name.lstrip("-") != "recipe" or not name.startswith("-"):
-        return argument
-    if not equals or value not in recipes():
-        close = difflib.get_close_matches(value, recipes(), n=1)
+def _with_recipes(arguments):
+    """Return arguments with --flagfile for --recipe=NAME or --recipe NAME, first.
+
+    The last word on a flag counts, and that is not a recipe's.
+    """
+    of_recipes, said, rest = [], [], iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if name not in ("--recipe", "-recipe"):
+            said.append(argument)
+            continue
+        of_recipes.append(_flagfile(value if equals else next(rest, "")))
+    return of_recipes + said
+
+
+def _flagfile(recipe):
+    valid = recipes()
+    if not recipe:
+        raise BadInput(f"--recipe=NAME needs a name; valid: {', '.join(valid)}")
+    if recipe not in valid:
+        close = difflib.get_close_matches(recipe, valid, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise BadInput(f"unknown recipe {value!r}{hint}; valid: {', '.join(recipes())}")
-    return f"--flagfile={RECIPES / value}.flags"
+        raise BadInput(f"unknown recipe {recipe!r}{hint}; valid: {', '.join(valid)}")
+    return f"--flagfile={RECIPES / recipe}.flags"
 
 
 def parse_hparams(pairs):

@@ -53,6 +53,7 @@ def main():
     """Evaluate as the flags say; returns the JSON line's dict."""
     workdir, run, model = common_flags.load_run()
     chosen = choose(model, FLAGS.metrics)
+    check_read(model, chosen)
     data = held_out.load(run, FLAGS.data_dir)
     if not os.access(workdir.path, os.W_OK):  # before minutes of measuring
         raise BadInput(f"{workdir.evaluation} cannot be written")
@@ -148,6 +149,44 @@ def choose(model, names):
     names = list(dict.fromkeys(names))
     chosen = {g: [n for n in names if n in metrics] for g, metrics in valid.items()}
     return {group: metrics for group, metrics in chosen.items() if metrics}
+
+
+def read_by():
+    """Return {flag: metrics that read it}, of flags that few metrics read."""
+    from tfgen.metrics import conditional, gaps, likelihood, notes, path_length, quality
+
+    of_features = (*quality.METRICS, "confidence", *path_length.METRICS)
+    of_features += (*notes.METRICS, note_metrics.SPECTROGRAM, "frechet_video")
+    return {
+        "extractor": of_features,
+        "classifiers": clips.TOLD,
+        "labels": ("linear_probe",),
+        "iwae_samples": (*likelihood.BOUNDS, *gaps.METRICS, *conditional.SAMPLED),
+        "local_steps": gaps.METRICS,
+    }
+
+
+def check_read(model, chosen):
+    """Refuse flags that no chosen metric reads, and an extractor that there is not.
+
+    Args:
+        model: What is measured.
+        chosen: What `choose` returns.
+    """
+    names = {name for metrics in chosen.values() for name in metrics}
+    for flag, metrics in read_by().items():
+        if not FLAGS[flag].present or names & set(metrics):
+            continue
+        fitting = [m for of in groups(model).values() for m in of if m in metrics]
+        raise BadInput(
+            f"--{flag} is read by --metrics={','.join(fitting)} only"
+            if fitting
+            else f"--{flag}: no metric of {type(model).__name__} reads it"
+        )
+    if FLAGS["extractor"].present:
+        from tfgen.metrics import extractors
+
+        extractors.check(FLAGS.extractor)
 
 
 class Evaluation:
@@ -298,7 +337,7 @@ class Evaluation:
             name: {
                 **_number(estimate, len(self.held_out["image"])),
                 "unit": "nats",
-                "k": k if name in ("cll_importance", "cll_mc") else 1,
+                "k": k if name in conditional.SAMPLED else 1,
                 "quadrants": getattr(self.model.config, "quadrants", None),
                 "pixels": self.model.config.pixels,
             }

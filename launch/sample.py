@@ -39,62 +39,19 @@ from . import (
     latents,
     sample_clips,
     sample_domains,
+    sample_modes,
     sample_notes,
     sample_styles,
     sample_text,
 )
 
 FLAGS = flags.FLAGS
-# What each mode asks of a model.
-NEEDS = {
-    "grid": "sample",
-    "interpolate": "decode",
-    "manifold": "decode",
-    "reconstruct": "reconstruct",
-    "latents": "encode",
-    "projector": "encode",
-    "classes": "decode",
-    "arithmetic": "decode",
-    "complete": "observed",
-    "future": "predict",
-    "translate": "translate_ab",
-    "embedding": "classify",
-    "confusion": "classify",
-    **dict.fromkeys(sample_styles.MODES, "map"),
-    "midi": "render",
-    **sample_text.NEEDS,
-}
-FIGURES = ("embedding", "confusion")  # of an adaptation's two domains
-OF_ONE_CLASS = ("manifold", "arithmetic")  # where images have labels
-READ_BY = {  # flag -> the modes that read it
-    "text": tuple(sample_text.NEEDS),
-    "midi": ("midi",),
-    "exemplars": ("arithmetic",),
-    "beside": ("latents",),
-    "at": ("reconstruct",),
-    "path": ("interpolate",),
-    "crossover": ("mix",),
-    "truncation_layers": ("truncation", "mix", "walk"),
-    "projection_steps": ("project",),
-    "extractor": ("project",),
-    "input": (
-        *("reconstruct", "latents", "projector", "complete"),
-        *("future", "translate", "project"),
-    ),
-}
-MOST = 10_000  # images in a picture
-CODES = 2000  # points of --mode=latents and projector
+NEEDS = sample_modes.NEEDS
 LATTICE = 20  # images a side of --mode=latents
 
 common_flags.define_run()
 flags.DEFINE_string("saved_model", None, "Export folder, instead of --workdir.")
-flags.DEFINE_integer(
-    "num",
-    64,
-    "Images; rows, for interpolate, complete and truncation; images a side of mix; "
-    "walks at a time.",
-    lower_bound=1,
-)
+flags.DEFINE_integer("num", None, sample_modes.num_help(), lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_string("mode", "grid", f"What to draw: {', '.join(NEEDS)}.")
 flags.DEFINE_integer(
@@ -145,16 +102,7 @@ def main():
     """Draw as the flags say; returns the JSON line's dict."""
     if (FLAGS.workdir is None) == (FLAGS.saved_model is None):
         raise BadInput("give either --workdir or --saved_model")
-    if FLAGS.midi and not FLAGS["mode"].present:
-        FLAGS["mode"].value = "midi"
-    if FLAGS.text and not FLAGS["mode"].present:
-        FLAGS["mode"].value = "text"
-    for name, modes in READ_BY.items():
-        if FLAGS[name].present and FLAGS.mode not in modes:
-            raise BadInput(f"--{name} is read by --mode={', '.join(modes)} only")
-    in_rows = FLAGS.mode in ("interpolate", "complete", "truncation")
-    if FLAGS.num * (FLAGS.columns if in_rows else 1) > MOST:
-        raise BadInput(f"more than {MOST} images in one picture: lower --num")
+    sample_modes.check()
     out = _out()
     source = _open()
     valid = source.modes()
@@ -170,7 +118,11 @@ def main():
             f"--label={FLAGS.label} is not a class; valid: 0 to "
             f"{source.spec.num_classes - 1}"
         )
-    if source.takes_label and FLAGS.label is None and FLAGS.mode in OF_ONE_CLASS:
+    if (
+        source.takes_label
+        and FLAGS.label is None
+        and FLAGS.mode in sample_modes.OF_ONE_CLASS
+    ):
         raise BadInput(f"--mode={FLAGS.mode} of {source.name} is of one --label")
     if FLAGS["truncation"].present and not source.truncates:
         raise BadInput(f"--truncation: {source.name} has no mean of w")
@@ -183,7 +135,7 @@ def main():
         _whole(out, write_out)
     elif FLAGS.mode == "projector":
         count, report = _projector(source, out)
-    elif FLAGS.mode in FIGURES:
+    elif FLAGS.mode in sample_modes.FIGURES:
         draw = getattr(sample_domains, FLAGS.mode)
         count = _whole(out, lambda path: draw(source, FLAGS, path))
     elif FLAGS.mode in sample_styles.MODES:
@@ -346,7 +298,7 @@ class Source:
         if "synthesize" not in self.calls:
             valid = [mode for mode in valid if mode not in sample_styles.MODES]
         if "target" not in self.spec.features:
-            valid = [mode for mode in valid if mode not in FIGURES]
+            valid = [mode for mode in valid if mode not in sample_modes.FIGURES]
         return valid
 
     def rows(self, num):
@@ -402,6 +354,7 @@ def _grid(source):
 def _classes(source):
     """A row a class; --num latents, the same in every row."""
     classes = source.spec.num_classes
+    sample_modes.check_number(FLAGS.num * classes)
     z = np.tile(source.draw(FLAGS.num), [classes, 1])
     return source.decode(z, np.repeat(np.arange(classes), FLAGS.num)), FLAGS.num
 
@@ -416,8 +369,9 @@ def _arithmetic(source):
             "grid, as 0,3,5:1,2,9:4,6,7"
         )
     rows = np.array([[int(n) for n in group] for group in groups])
-    if rows.max() >= MOST:
-        raise BadInput(f"--exemplars: no image {rows.max()}; the most is {MOST - 1}")
+    most = sample_modes.MOST - 1
+    if rows.max() > most:
+        raise BadInput(f"--exemplars: no image {rows.max()}; the most is {most}")
     z = source.draw(rows.max() + 1)[rows]
     means = z.mean(axis=1, keepdims=True)
     result = means[0] - means[1] + means[2]
@@ -470,7 +424,7 @@ def _latents(source):
 def _panel(source):
     from tfgen.core.spec import to_uint8
 
-    data = _data(source, max(FLAGS.num, CODES))
+    data = _data(source, FLAGS.num)
     code = source.calls["encode"](data["image"])
     means = next(iter(code.values()))  # deviations, where there are any, come next
     if means.shape[1:] != (2,):
@@ -489,8 +443,7 @@ def _projector(source, out):
     from tfgen.callbacks.projector import most_rows, write_projector
     from tfgen.core.spec import to_uint8
 
-    num = FLAGS.num if FLAGS["num"].present else CODES
-    data = _data(source, min(num, most_rows(source.spec.image.shape)))
+    data = _data(source, min(FLAGS.num, most_rows(source.spec.image.shape)))
     found = source.calls["encode"](data["image"])
     codes = {k: v for k, v in found.items() if not k.startswith("stddev")}
     pictures = to_uint8(data["image"], source.spec.image)

@@ -17,7 +17,6 @@ from . import held_out, latents
 CENTRE = 10_000  # latents that the mean of w is taken of
 STOPS = 4  # latents on a walk
 FITTED = 10_000  # training images that an extractor is fitted to
-FEW = {"mix": 6, "walk": 16, "project": 8}  # images, where --num does not say
 
 
 def truncation(source, flags):
@@ -44,7 +43,7 @@ def mix(source, flags):
     A mixture has the first --crossover copies of w, which say what is coarse, of the
     image to its left, and all others of the image above it.
     """
-    num = _num(flags)
+    num = flags.num
     w = _mapped(source, flags, *_latents(source, flags, "sample", 2 * num))
     copies = w.shape[1]
     crossover = copies // 2 if flags.crossover is None else flags.crossover
@@ -59,7 +58,9 @@ def mix(source, flags):
     rows = [blank, above]
     for image, row in zip(left, np.split(images[2 * num :], num), strict=True):
         rows += [image[None], row]
-    return _picture(source, np.concatenate(rows), num + 1, crossover=crossover)
+    rows = np.concatenate(rows)
+    write, count, report = _picture(source, rows, num + 1, crossover=crossover)
+    return write, count - 1, report  # the corner is no image
 
 
 def walk(source, flags):
@@ -70,7 +71,7 @@ def walk(source, flags):
     from tfgen.callbacks.clips import clip_grid
     from tfgen.core.spec import to_uint8
 
-    num, columns = _num(flags), flags.columns
+    num, columns = flags.num, flags.columns
     z, label = _latents(source, flags, "walk", STOPS * num)
     stops = z.reshape([STOPS, 1, num, -1])
     share = np.arange(columns, dtype="float32").reshape([1, -1, 1, 1]) / columns
@@ -101,7 +102,7 @@ def project(source, flags):
     stream = held_out.load(run, flags.data_dir).train
     train = held_out.arrays(stream, source.spec, FITTED)["image"]
     network = extractor(flags.extractor, to_uint8(train, source.spec.image))
-    rows, progress = source.rows(_num(flags)), Progress()
+    rows, progress = source.rows(flags.num), Progress()
     progress.start("projection")
     found = projection.project(
         source.model,
@@ -157,10 +158,6 @@ def write_film(path, frames, rate=20):
     even = [side // 2 * 2 for side in frames.shape[1:3]]  # the codec wants it
     frames = np.broadcast_to(frames, [*frames.shape[:3], 3])[:, : even[0], : even[1]]
     imageio.v3.imwrite(path, frames, fps=rate, plugin="FFMPEG", macro_block_size=1)
-
-
-def _num(flags):
-    return flags.num if flags["num"].present else FEW[flags.mode]
 
 
 def _picture(source, images, columns, **report):

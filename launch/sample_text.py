@@ -10,9 +10,8 @@ NEEDS = {"text": "generate", "morph": "morph"}
 def text(source, flags):
     """Return --num clips of each --text in turn, their columns, and what they say."""
     several = _sentences(source, flags)
-    count = flags.num if flags["num"].present else 1
-    clips = source.images("generate", np.repeat(several, count), flags.seed)
-    return clips, count if count > 1 else None
+    clips = source.images("generate", np.repeat(several, flags.num), flags.seed)
+    return clips, flags.num if flags.num > 1 else None
 
 
 def morph(source, flags):
@@ -20,8 +19,7 @@ def morph(source, flags):
     several = _sentences(source, flags)
     if len(several) != 2:
         raise BadInput("--mode=morph needs two of --text: from what, to what")
-    count = flags.num if flags["num"].present else 1
-    ends = [np.repeat(sentence, count) for sentence in several]
+    ends = [np.repeat(sentence, flags.num) for sentence in several]
     return source.images("morph", *ends, flags.seed), None
 
 

@@ -18,7 +18,15 @@ from tfgen.core.strategy import STRATEGIES
 from tfgen.models import configure
 from tfgen.workdir import Workdir, write_json
 
-from . import adaptation, common_flags, doctor, held_out, local_workers, sample_clips
+from . import (
+    adaptation,
+    common_flags,
+    doctor,
+    held_out,
+    local_workers,
+    sample_clips,
+    train_checks,
+)
 
 FLAGS = flags.FLAGS
 
@@ -78,9 +86,9 @@ DISTANCES = {"frechet": "frechet_distance", "kernel": "kernel_distance"}
 
 def main():
     """Train as the flags say; returns the JSON line's dict and the exit code."""
-    profile = _profile()
+    profile = train_checks.profile()
     if FLAGS.local_workers:
-        _check_intervals()  # said once, not by every worker
+        train_checks.check_evaluations()  # said once, not by every worker
         if FLAGS.strategy not in ("auto", "multi_worker"):
             raise BadInput("--local_workers goes with --strategy=multi_worker")
         if FLAGS.local_workers < 2:
@@ -90,9 +98,8 @@ def main():
         raise BadInput("--workdir is needed: the folder this run is kept in")
     workdir = Workdir(FLAGS.workdir) if FLAGS.workdir else None
     config = _identity(workdir and workdir.config)
-    _check_intervals()
-    if FLAGS.eval_every and not FLAGS.validation_fraction:
-        raise BadInput("--eval_every needs --validation_fraction above 0")
+    train_checks.check_evaluations()
+    train_checks.check_all_read()
     if FLAGS.dry_run:
         return _dry_run(config), 0
 
@@ -102,28 +109,6 @@ def main():
     workdir.create()
     with workdir.lock():
         return _train(workdir, config, strategy, profile)
-
-
-def _profile():
-    if FLAGS.profile is None:
-        return None
-    first, _, last = FLAGS.profile.partition(":")
-    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
-        raise BadInput(f"--profile={FLAGS.profile} is not FIRST:LAST, two steps")
-    return int(first), int(last)
-
-
-def _check_intervals():
-    length = FLAGS.steps_per_execution
-    every = ["steps", "save_every", "log_every", "sample_every", "eval_every"]
-    for name in every:
-        if FLAGS[name].value % length:
-            raise BadInput(
-                f"--{name}={FLAGS[name].value} is not a multiple of "
-                f"--steps_per_execution={length}"
-            )
-    if FLAGS.metrics and not FLAGS.eval_every:
-        raise BadInput("--metrics needs --eval_every: the steps between measurements")
 
 
 def _identity(stored):
@@ -186,16 +171,13 @@ def _strategy():
     except BadInput:
         raise
     except (ValueError, tf.errors.InvalidArgumentError) as error:
-        raise BadInput(f"TF_CONFIG or --strategy: {_first_line(error)}") from None
+        reason = common_flags.reason(error)
+        raise BadInput(f"TF_CONFIG or --strategy: {reason}") from None
     if strategy is not None:
         from tfgen.data.pipeline import rows_per_replica
 
         rows_per_replica(FLAGS.batch, strategy.num_replicas_in_sync)
     return strategy
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _load_data(config):
@@ -235,54 +217,20 @@ def _build(config, data, strategy, **arguments):
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         raise BadInput(
             f"{FLAGS.model} with these hparams does not fit in memory: "
-            f"{_first_line(error)}"
+            f"{common_flags.reason(error)}"
         ) from error
     except (ValueError, OverflowError, tf.errors.InvalidArgumentError) as error:
         raise BadInput(
             f"{FLAGS.model} cannot be built with these hparams for this data: "
-            f"{_first_line(error)}"
+            f"{common_flags.reason(error)}"
         ) from error
-
-
-def _check_evaluations(model):
-    """Refuse what could not be measured when its time comes."""
-    if FLAGS.on_alarm == "stop" and not _is_watched(model):
-        raise BadInput(f"--on_alarm=stop: {FLAGS.model} reports nothing to judge by")
-    if FLAGS.metrics and not (
-        hasattr(model, "sample") and "image" in model.spec.features
-    ):
-        raise BadInput(
-            f"--metrics are of sampled images, which {FLAGS.model} does not draw"
-        )
-    from tfgen.metrics.quality import METRICS, NEED_LABELS
-
-    valid = [name for name in METRICS if name not in NEED_LABELS]
-    if wrong := sorted(set(FLAGS.metrics) - set(valid)):
-        raise BadInput(
-            f"--metrics={','.join(wrong)}: a training measures {', '.join(valid)}; "
-            "samples with labels are for launch.evaluate"
-        )
-    if FLAGS.eval_every and not FLAGS.metrics and not _validates(model):
-        raise BadInput(
-            f"--eval_every: {FLAGS.model} has no test_step, so give --metrics"
-        )
-
-
-def _is_watched(model):
-    return model.reports_health or model.has_alarms
-
-
-def _validates(model):
-    import keras
-
-    return type(model).test_step is not keras.Model.test_step
 
 
 def _dry_run(config):
     print(*config.describe(), sep="\n", file=sys.stderr)
     data = _load_data(config)
     model = _build(config, data, None)
-    _check_evaluations(model)
+    train_checks.check_model(model)
     rows = FLAGS.batch * model.updates_per_step
     state = sum(v.value.numpy().nbytes for v in model.state().values())
     pixels = sum(
@@ -323,7 +271,7 @@ def _train(workdir, config, strategy, profile):
         log_every=FLAGS.log_every,
         steps_per_execution=FLAGS.steps_per_execution,
     )
-    _check_evaluations(model)
+    train_checks.check_model(model)
     from tfgen.core import checkpoint
 
     chief = checkpoint.is_chief(model.distribute_strategy)
@@ -342,11 +290,7 @@ def _train(workdir, config, strategy, profile):
     if FLAGS.stage != "all":  # the steps are the stage's
         remembered["steps"] = stored.get("flags", remembered)["steps"]
     tests = _set_stage(model, data)
-    if (FLAGS.steps - model.steps_done) % FLAGS.steps_per_execution > 0:
-        raise BadInput(
-            f"--steps_per_execution={FLAGS.steps_per_execution} does not lead from "
-            f"step {model.steps_done}, where the run stands, to --steps={FLAGS.steps}"
-        )
+    train_checks.check_steps(model.steps_done, profile, say)
 
     def write_config():
         if chief and remembered != (workdir.config or {}).get("flags"):
@@ -508,7 +452,7 @@ def _fit(model, data, workdir, profile, chief, before):
     saver.before = [guard.look, *before]
     each = [guard]
     health = callbacks.Health(FLAGS.on_alarm, workdir.metrics)
-    watched = _is_watched(model)
+    watched = train_checks.is_watched(model)
     if watched and (chief or FLAGS.on_alarm == "stop"):
         each.append(health)
     if chief:
@@ -541,7 +485,7 @@ def _fit(model, data, workdir, profile, chief, before):
             )
         each.append(quality)
     # After all that writes: it saves the best.
-    if FLAGS.eval_every and _validates(model):
+    if FLAGS.eval_every and train_checks.validates(model):
         each.append(
             callbacks.Validation(
                 data.validation,
@@ -593,7 +537,7 @@ def _keep_best(workdir, saver, best, chief):
 
 def command():
     """Entry point of `tfgen-train`."""
-    common_flags.run(main)
+    common_flags.run(main, takes_recipes=True)
 
 
 if __name__ == "__main__":

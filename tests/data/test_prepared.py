@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import socket
 import threading
 import time
 from pathlib import Path
@@ -228,10 +229,15 @@ def test_unknown_names(small):
     options = {"data_dir": small}
     message = refused("smal", "unknown data set 'smal'; close: small", **options)
     for choice in ("mnist_5k", "npz:PATH", "folder:PATH", f"in {small}: small"):
-        assert choice in message
+        assert message.count(f"{choice}, ") == 1
+    assert message.count("moving_shapes, ") == 1
     refused("mnist_5", "close: mnist_5k", **options)
     refused("fashion_mnst", "close: fashion_mnist", **options)
-    for name in ("", "no such", "../small", "kaggle:x", "mnist/nothing", "small:9.9.9"):
+    refused("emoji/gogle", "'emoji' has no 'gogle'; valid: google, twitter", **options)
+    refused("cycle_gan/horse", "valid: horse2zebra, .*, maps", **options)
+    refused("wikipedia/xx", "valid: .*, 20230601.ab.* and 1[0-9]{3} others$", **options)
+    refused("mnist/nothing", "'mnist' has no 'nothing'; valid: mnist alone", **options)
+    for name in ("", "no such", "../small", "kaggle:x", "mnist:9.9.9", "small:9.9.9"):
         refused(name, "data set.*valid: mnist_5k", **options)
     refused(
         "small", r"no split 'trainA'; it has: test, train", split="trainA", **options
@@ -253,7 +259,7 @@ class TfgenTestCounting(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     prepared = 0
-    failure = None
+    failure, urls = None, ()
 
     def _info(self):
         features = {"image": tfds.features.Image(shape=(2, 2, 1))}
@@ -265,6 +271,7 @@ class TfgenTestCounting(tfds.core.GeneratorBasedBuilder):
         type(self).prepared += 1
         if self.failure:
             raise self.failure
+        dl_manager.download(list(self.urls))
         return {"train": self._generate_examples()}
 
     def _generate_examples(self):
@@ -304,6 +311,19 @@ def test_what_cannot_be_prepared(tmp_path, monkeypatch, failure):
     assert f"prepared in {tmp_path}: none" in message
     monkeypatch.setattr(TfgenTestCounting, "failure", None)
     assert len(load(NAME, batch=1, data_dir=str(tmp_path)).train) == 3
+
+
+def test_without_a_network(tmp_path, monkeypatch, capfd):
+    def lookup(*_):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    urls = [f"https://data.invalid/{number}" for number in range(3)]
+    monkeypatch.setattr(TfgenTestCounting, "urls", urls)
+    begun = time.monotonic()
+    refused(NAME, r"\(no connection to data.invalid\)", data_dir=str(tmp_path))
+    assert time.monotonic() - begun < 30
+    assert capfd.readouterr().err == f"downloading test_counting into {tmp_path}\n"
 
 
 def test_a_full_disk_is_not_bad_input(tmp_path, monkeypatch):

@@ -4,11 +4,7 @@ import io
 import json
 import pathlib
 import pickle
-import resource
 import shutil
-import statistics
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -79,6 +75,10 @@ FLAGS = {
         [*VAE, "--hparam=hidden=16,0"],
         ["cannot be built", "units=0"],
     ),
+    "hparam that leaves no pixels": (
+        ["--model=classifier", "--preset=tiny", "--hparam=image_size=2"],
+        ["cannot be built", "output size would be zero"],
+    ),
     "hparam too large for int64": (
         [*VAE, f"--hparam=latent_size={HUGE}"],
         ["vae", "out-of-range"],
@@ -102,6 +102,8 @@ FLAGS = {
         [*VAE, *MEASURED, "--metrics=labels,frechte"],
         ["--metrics=frechte,labels", "frechet, kernel", "launch.evaluate"],
     ),
+    "extractor without metrics": ([*VAE, "--extractor=pixels"], ["with --metrics"]),
+    "broken files of an archive": ([*VAE, "--on_corrupt=skip"], ["folder:PATH"]),
     "validation of a model that has none": (
         ["--model=tests.toy_gan:ToyGAN", *MEASURED],
         ["no test_step", "--metrics"],
@@ -112,6 +114,7 @@ FLAGS = {
     ),
     "profile of words": ([*VAE, "--profile=now"], ["FIRST:LAST"]),
     "profile backwards": ([*VAE, "--profile=5:3"], ["FIRST:LAST"]),
+    "profile beyond the end": ([*VAE, "--profile=3:7"], ["--profile=3:7", "step 6"]),
     "one local worker": ([*VAE, "--local_workers=1"], ["2 workers"]),
     "local workers of another strategy": (
         [*VAE, "--local_workers=2", "--strategy=mirrored"],
@@ -124,8 +127,8 @@ FLAGS = {
     ),
     "no TPU": ([*VAE, "--strategy=tpu"], ["no TPU", "mirrored"]),
     "workers that nobody named": ([*VAE, "--strategy=multi_worker"], ["TF_CONFIG"]),
-    "unknown recipe": (["--recipe=quickstar"], ["did you mean quickstart?"]),
-    "recipe without name": (["--recipe"], ["quickstart"]),
+    "unknown recipe": (["--recipe", "quickstar"], ["mean quickstart?", "usps_mnist"]),
+    "recipe without name": (["--recipe"], ["--recipe=NAME needs a name", "usps_mnist"]),
     "no such flagfile": (["--flagfile=/nowhere.flags"], ["/nowhere.flags"]),
     "no run to resume": ([*VAE, "--resume=must"], ["--resume=must"]),
     "no run to start from": ([*VAE, "--init_from=/nowhere"], ["/nowhere"]),
@@ -141,6 +144,21 @@ def test_flags(launcher, pictures, tmp_path, case):
     refused(ended, 2, *words)
     # What was refused is no run: the corrected command must not find another one.
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("pca:x", "choose one of pixels"),
+        ("saved_model:/nowhere", "no saved_model.pb"),
+        ("keras:VGG16:/nowhere", "no such file"),
+    ],
+)
+def test_an_extractor_that_there_is_not(launcher, pictures, tmp_path, name, word):
+    given = [f"--workdir={tmp_path / 'run'}", f"--dataset={pictures}", *MEASURED]
+    given += ["--model=wgan", "--metrics=frechet", f"--extractor={name}"]
+    refused(launcher.run(*given), 2, name, word)
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_data_than_the_run_began_with(launcher, tmp_path):
@@ -363,6 +381,7 @@ IDENTITY = {
     "hparam": (["--hparam=latent_size=7"], ["latent_size=7", "4"]),
     "unknown hparam": (["--hparam=latents=7"], ["latents"]),
     "resume": (["--resume=never"], ["--resume=never"]),
+    "steps behind it": (["--steps=4"], ["--steps=4", "stands at step 6"]),
 }
 
 
@@ -515,6 +534,12 @@ def test_checkpoints_of_another_model(launcher, contents, pictures, run, tmp_pat
     refused(ended, 2, "does not fit", "missing decoder")
 
 
+def test_a_profile_that_was_taken(launcher, run):
+    ended = launcher.run(f"--workdir={run}", "--steps=8", "--profile=2:5")
+    assert ended.code == 0
+    assert "--profile=2:5 lies before step 6: nothing is profiled" in ended.stderr
+
+
 def test_executions_from_a_step_between(launcher, contents, run):
     before = contents(run)
     ended = launcher.run(
@@ -567,34 +592,3 @@ def test_full_disk(launcher, run, unbroken, bytes_):
 
 def _checkpoints(run):
     return {p.name: p.read_bytes() for p in (run / "checkpoints").glob("*.npz")}
-
-
-# Help ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["train", "evaluate", "export"])
-def test_help(name):
-    command = [sys.executable, "-m", f"launch.{name}", "--help"]
-    seconds = []
-    for _ in range(3):
-        start = _processor_time()
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        seconds.append(_processor_time() - start)
-        assert ended.returncode == 0
-        assert "--workdir" in ended.stdout and ended.stderr == ""
-    assert statistics.median(seconds) < 1.0
-
-    command[1:1] = ["-X", "importtime"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    imported = {x.rpartition("|")[2].strip() for x in ended.stderr.splitlines()}
-    assert "absl.flags" in imported
-    assert not {"tensorflow", "keras"} & imported
-
-
-def _processor_time():
-    """Seconds of ended child processes: on an idle machine a little under the clock's.
-
-    Another test runs beside this one.
-    """
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

@@ -278,6 +278,14 @@ def test_refusals(runs, launcher, pictures, tmp_path):
         (f"--workdir={alone}",): "--validation_fraction",
         (f"--workdir={vae}", "--iwae_samples=0"): "--iwae_samples",
         (f"--workdir={vae}", "--checkpoint=best"): "valid: latest, 0",
+        (f"--workdir={vae}", "--metrics=elbo", "--iwae_samples=9"): (
+            "--iwae_samples is read by --metrics=iwae,gaps only"
+        ),
+        (f"--workdir={vae}", "--extractor=pca:4"): "is read by --metrics=confidence,",
+        (f"--workdir={gan}", "--local_steps=9"): "no metric of WGANGP reads it",
+        (f"--workdir={gan}", "--metrics=frechet", "--extractor=saved_model:/no"): (
+            "no saved_model.pb"
+        ),
     }
     for flags, words in cases.items():
         ended = launcher.run(*flags, module="launch.evaluate")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import tfgen
-from launch import latents
+from launch import latents, sample_modes
 from tests.launch.made_runs import make_run
 from tfgen.core import checkpoint
 from tfgen.core.spec import to_uint8
@@ -253,6 +253,12 @@ def test_refusals(runs, launcher, tmp_path):
         (f"--workdir={classifier}",): "does not make images",
         (f"--workdir={vae}", "--num=0"): "--num",
         (f"--workdir={vae}", "--num=99999"): "lower --num",
+        (f"--workdir={gan}", "--mode=mix", "--num=100"): "10200 images are more than",
+        (f"--workdir={gan}", "--mode=walk", "--num=300"): "12000 images are more than",
+        (f"--workdir={vae}", "--columns=4"): "read by --mode=interpolate, complete, ",
+        (f"--workdir={vae}", "--mode=reconstruct", "--label=1"): "--label is read by",
+        (f"--workdir={vae}", "--mode=arithmetic", "--num=9"): "--num is read by",
+        (f"--workdir={vae}", "--truncation=nan"): "--truncation=nan is not a finite",
         (f"--workdir={vae}", "--out=picture.jpg"): ".png",
         (f"--workdir={vae}", f"--out={tmp_path}/no/a.png"): "no folder",
         (f"--saved_model={vae}", f"--out={tmp_path}/a.png"): "no export",
@@ -263,6 +269,13 @@ def test_refusals(runs, launcher, tmp_path):
         assert ended.code == 2, (flags, ended.stderr)
         assert len(ended.errors) == 1 and words in ended.errors[0], ended.errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_num_is_told_for_each_mode_that_counts_its_own_way():
+    assert set(sample_modes.NUM) <= set(sample_modes.READ_BY["num"])
+    told = sample_modes.num_help()
+    for words in ("Images [64]", "classes: images of each class [64]", "side [6]"):
+        assert words in told
 
 
 def test_completions_of_held_out_images(runs, launcher):
@@ -315,11 +328,13 @@ def test_classes(runs, launcher, tmp_path):
     assert np.abs(tiles(out, 2).astype(int) - expected).max() <= 1
     for bad, says in (
         ("--label=99", "valid: 0 to"),
+        ("--num=5000", "images are more than 10000: lower --num"),
         ("--mode=arithmetic", "is of one --label"),
         ("--exemplars=1:2:3", "--exemplars is read by --mode=arithmetic only"),
         ("--crossover=1", "--crossover is read by --mode=mix only"),
     ):
-        ended = sample(launcher, *flags[:1], bad, f"--out={out}")
+        mode = ["--mode=classes"] if bad.startswith("--num") else []
+        ended = sample(launcher, *flags[:1], bad, *mode, f"--out={out}")
         assert ended.code == 2
         assert says in ended.stderr
 

@@ -10,6 +10,8 @@ classes of `pitch` are the pitches that occur.
 
 import contextlib
 import difflib
+import io
+import logging
 import math
 import os
 import sys
@@ -21,6 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging as absl_logging
+from tensorflow_datasets.core.download import downloader
 
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import PCM16, Feature
@@ -30,6 +34,8 @@ from tfgen.data.image import GIVE_A_SIZE, fit_array, fit_clip
 from tfgen.data.pipeline import RowsOnDisk
 
 READ_AHEAD = 256  # examples decoded at a time
+RETRIES = 3  # of a download, within two seconds; ten would take over three minutes
+CONFIGS = 20  # of a data set that are named where it has no such one
 CAPTION = "caption"
 
 
@@ -63,8 +69,8 @@ def read(
     """
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = Path(folder).expanduser()
-    builder = _builder(name, root, other_names)
-    if not builder.is_prepared():
+    builder, prepared = _builder(name, root, other_names)
+    if not prepared:
         builder = _prepare(name, root, other_names)
 
     splits = builder.info.splits
@@ -116,12 +122,17 @@ def prepared_names(root: Path) -> list[str]:
 
 
 def _builder(name: str, root: Path, other_names: list[str]):
+    """Returns the builder of a data set and whether it is prepared."""
     builders.register()
     try:
-        return tfds.builder(name, data_dir=str(root))
+        with _quiet():
+            builder = tfds.builder(name, data_dir=str(root))
+            return builder, builder.is_prepared()
     except OSError:
         raise
     except Exception as error:  # no common type: ValueError, AssertionError, ...
+        if reason := _unknown_config(name):
+            raise BadInput(reason) from error
         prepared = prepared_names(root)
         known = [*other_names, *prepared, *tfds.list_builders()]
         close = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(
@@ -131,8 +142,30 @@ def _builder(name: str, root: Path, other_names: list[str]):
         if not isinstance(error, tfds.core.DatasetNotFoundError):
             reason = f"unusable data set {name!r} ({rows.one_line(error)})"
         elif close:
-            reason += f"; close: {', '.join(close)}"
+            reason += f"; close: {', '.join(dict.fromkeys(close))}"
         raise BadInput(f"{reason}; valid: {_choices(root, other_names)}") from error
+
+
+def _unknown_config(name: str) -> str | None:
+    """Says that a known data set has no such config, None where that is not it."""
+    base, _, config = name.partition("/")
+    config = config.partition(":")[0]
+    try:
+        known = list(tfds.builder_cls(base).builder_configs)
+    except (tfds.core.DatasetNotFoundError, ValueError):  # not found, not a name
+        return None
+    if not config or config in known:
+        return None
+    close = difflib.get_close_matches(config, known, 3)
+    named = list(dict.fromkeys([*close, *known]))[:CONFIGS]
+    valid = ", ".join(named) or f"{_typed(base)} alone"
+    more = f" and {len(known) - CONFIGS} others" if len(known) > CONFIGS else ""
+    return f"data set {_typed(base)!r} has no {config!r}; valid: {valid}{more}"
+
+
+def _typed(name: str) -> str:
+    """What users type for a data set, see `tfgen.data.sources.BUILT`."""
+    return name.removeprefix("tfgen_")
 
 
 def _choices(root: Path, other_names: list[str]) -> str:
@@ -145,12 +178,21 @@ def _choices(root: Path, other_names: list[str]) -> str:
 
 def _prepare(name: str, root: Path, other_names: list[str]):
     """Downloads and prepares; the second of two processes finds it done."""
-    with locked(root, name), contextlib.redirect_stdout(sys.stderr):
-        builder = _builder(name, root, other_names)
-        if builder.is_prepared():
+    with locked(root, name):
+        builder, prepared = _builder(name, root, other_names)
+        if prepared:
             return builder
+        own = type(builder).__module__.startswith(f"{builders.__name__}.")
+        told = "preparing {} in {}" if own else "downloading {} into {}"
+        print(told.format(_typed(name), root), file=sys.stderr, flush=True)
+        # Both for good: threads go on after the first one has failed.
+        downloader.MAX_RETRIES = RETRIES
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
         try:
-            builder.download_and_prepare()
+            with _quiet():
+                builder.download_and_prepare()
         except OSError as error:
             if error.errno in DISK_ERRORS:  # failed connections are OSErrors too
                 raise
@@ -160,10 +202,27 @@ def _prepare(name: str, root: Path, other_names: list[str]):
         return builder
 
 
+@contextlib.contextmanager
+def _quiet():
+    """Lets TensorFlow Datasets log errors alone and print nothing but its bars."""
+    level = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(min(level, absl_logging.ERROR))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        absl_logging.set_verbosity(level)
+
+
 def _cannot_prepare(name, root, other_names, error) -> BadInput:
+    import requests  # as TensorFlow Datasets does, when something is downloaded
+
+    reason = rows.one_line(error)
+    if isinstance(error, requests.ConnectionError) and error.request is not None:
+        reason = f"no connection to {urllib.parse.urlsplit(error.request.url).hostname}"
     return BadInput(
-        f"{name!r} is not prepared in {root} and could not be downloaded and prepared "
-        f"({rows.one_line(error)}); valid: {_choices(root, other_names)}"
+        f"{_typed(name)!r} is not prepared in {root} and could not be downloaded and "
+        f"prepared ({reason}); valid: {_choices(root, other_names)}"
     )
 
 

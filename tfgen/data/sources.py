@@ -291,6 +291,7 @@ def _read(
     from tfgen.data import prepared  # TensorFlow Datasets takes a while to import
 
     names = [*EMBEDDED, *BUILT, *(f"{kind}:PATH" for kind in READERS)]
+    names = list(dict.fromkeys(names))
     base, slash, config = name.partition("/")
     full_name = BUILT.get(base, base) + slash + config
     return prepared.read(full_name, data_dir, split, domain, *size, names)

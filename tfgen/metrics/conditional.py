@@ -20,7 +20,8 @@ from tfgen.core.errors import BadInput
 from tfgen.metrics.likelihood import mean_and_error, observed
 from tfgen.metrics.passes import rows_at_once
 
-LATENT = ("cll_importance", "cll_mc", "conditional_elbo", "conditional_kl")
+SAMPLED = ("cll_importance", "cll_mc")  # of k draws a row
+LATENT = (*SAMPLED, "conditional_elbo", "conditional_kl")
 DETERMINISTIC = ("cll",)
 
 
@@ -67,7 +68,7 @@ def measure(
         raise BadInput(f"{count} images and k={k}: both must be at least 1")
     rows = rows or rows_at_once(batch["image"].shape[1:])
     graphs = {name: _graph(model, name) for name in metrics}
-    draws = {name: k if name in LATENT[:2] else 1 for name in metrics}
+    draws = {name: k if name in SAMPLED else 1 for name in metrics}
     found = {name: [] for name in metrics}
     done, total = 0, -(-count // rows) * sum(draws.values())
     for first in range(0, count, rows):

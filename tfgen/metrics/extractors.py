@@ -254,15 +254,8 @@ class SavedModelExtractor(Extractor):
     has_logits = True
 
     def __init__(self, path: str, images):
-        graph = os.path.join(path, "saved_model.pb")
-        description = os.path.join(path, "tfgen.json")
-        for file in (graph, description):
-            if not os.path.isfile(file):
-                raise BadInput(
-                    f"saved_model:{path}: no {os.path.basename(file)} there; give the "
-                    "export folder of a classifier run"
-                )
-        wanted, self.classes = _described(description)
+        _check_export(path)
+        wanted, self.classes = _described(os.path.join(path, "tfgen.json"))
         import tensorflow as tf  # the extractors above work without it
 
         self._model = tf.saved_model.load(path)  # its variables must stay referenced
@@ -330,15 +323,7 @@ class KerasExtractor(Extractor):
     default_batch = 32  # early layers at 299 px take 6 MB an image each
 
     def __init__(self, application: str, weights: str, images):
-        if application not in APPLICATIONS:
-            raise BadInput(
-                f"keras:{application}: choose one of {', '.join(APPLICATIONS)}"
-            )
-        if not os.path.isfile(weights):
-            raise BadInput(
-                f"keras:{application}:{weights}: no such file; give a local path, "
-                "nothing is downloaded"
-            )
+        _check_weights(application, weights)
         module_name, side = APPLICATIONS[application]
         self._side = side
         self.image_shape = as_images(images).shape[1:]
@@ -461,14 +446,51 @@ def extractor(name: str, real_images) -> Extractor:
     Raises:
       BadInput: a bad name, path, or images; one line with the choices.
     """
+    check(name)
     kind, _, rest = name.partition(":")
-    if name == "pixels":
+    if kind == "pixels":
         return PixelExtractor(real_images)
-    if kind == "pca" and rest.isascii() and rest.isdigit():
+    if kind == "pca":
         return PCAExtractor(int(rest), real_images)
-    if kind == "saved_model" and rest:
+    if kind == "saved_model":
         return SavedModelExtractor(rest, real_images)
-    if kind == "keras" and ":" in rest:
+    application, _, weights = rest.partition(":")
+    return KerasExtractor(application, weights, real_images)
+
+
+def check(name: str) -> None:
+    """Refuse a name that no images could make an extractor of.
+
+    Args:
+      name: see `extractor`.
+
+    Raises:
+      BadInput: a bad name, or there is nothing at its path; one line with the choices.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "saved_model" and rest:
+        _check_export(rest)
+    elif kind == "keras" and ":" in rest:
         application, _, weights = rest.partition(":")
-        return KerasExtractor(application, weights, real_images)
-    raise BadInput(f"extractor {name!r}: choose one of {', '.join(KINDS)}")
+        _check_weights(application, weights)
+    elif not (name == "pixels" or kind == "pca" and rest.isascii() and rest.isdigit()):
+        raise BadInput(f"extractor {name!r}: choose one of {', '.join(KINDS)}")
+
+
+def _check_export(path):
+    for name in ("saved_model.pb", "tfgen.json"):
+        if not os.path.isfile(os.path.join(path, name)):
+            raise BadInput(
+                f"saved_model:{path}: no {name} there; give the export folder of a "
+                "classifier run"
+            )
+
+
+def _check_weights(application, weights):
+    if application not in APPLICATIONS:
+        raise BadInput(f"keras:{application}: choose one of {', '.join(APPLICATIONS)}")
+    if not os.path.isfile(weights):
+        raise BadInput(
+            f"keras:{application}:{weights}: no such file; give a local path, "
+            "nothing is downloaded"
+        )
