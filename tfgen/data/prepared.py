@@ -34,7 +34,7 @@ from tfgen.data.image import GIVE_A_SIZE, fit_array, fit_clip
 from tfgen.data.pipeline import RowsOnDisk
 
 READ_AHEAD = 256  # examples decoded at a time
-RETRIES = 3  # of a download, within two seconds; ten would take over three minutes
+RETRIES = 5  # of a download, within seven seconds; ten would take over three minutes
 CONFIGS = 20  # of a data set that are named where it has no such one
 CAPTION = "caption"
 
