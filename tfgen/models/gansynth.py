@@ -14,19 +14,18 @@ de-normalised, the discriminator normalises and clips what it is given.
 
 `gansynth` grows as published: stages stable_1, grow_2, stable_2, ..., stable_K work at
 one resolution, or fade the next one in. Which of them a step belongs to, and how far
-the fade is, are functions of the step. At each stage the optimizers start anew; the
-layers of a finer block have not been touched before it comes in. A stage computes the
-blocks it needs only, on pictures of its own resolution, and gets what the published
-networks get of whole pictures: a pixel then stands for s x s pixels of the whole, so
-its length counts s-fold in the penalty. `gansynth_flat` trains all blocks at once.
+the fade is, are functions of the step. At each stage the optimizers start anew; a finer
+block's layers have not been touched before it comes in. A stage computes the blocks it
+needs, on pictures of its own resolution, and gets what the published networks get of
+whole ones: a pixel stands for s x s of the whole, so its length counts s-fold in the
+penalty. `gansynth_flat` trains all blocks at once.
 
-Departures: fakes carry the pitches of the batch's real rows, for the discriminator
-turned by half the batch: the distribution of the published draws from the histogram of
-the training set; the discriminator is updated first. Spectrograms are scaled by the
-widest values that notes can have, not by those of the data, but for `if_mel`, whose
-scale is the published one. The deviation that D sees over a
-batch is over a replica's rows, so N replicas of B rows equal one device with N shards
-of B rows.
+Departures: fakes carry the pitches of the batch's real rows, for D turned by half the
+batch: the distribution of the published draws from the training set's histogram. D is
+updated first. Spectrograms are scaled by the widest values that notes can have, not by
+the data's, but for `if_mel`, whose scale is the published one. In `small` what lies
+under a floor is silence: no z can tell the phases and levels of noise. D's deviation
+is over a replica's rows: N replicas of B rows equal one device with N shards of them.
 """
 
 import dataclasses
@@ -82,6 +81,8 @@ class GANSynthConfig(FlatConfig):
 
 _LOW = {"frames": 256, "bins": 512}
 _SMALL = {
+    "representation": "if",  # the scale of mel power is for windows of 2,048 samples
+    "floor": 0.1,
     "frames": 64,
     "bins": 256,
     "samples": 8192,
@@ -89,10 +90,9 @@ _SMALL = {
     "channels": 32,
     "channel_budget": 512,
     "latent_size": 16,
-    "average_decay": 0.995,
+    "average_decay": 0.998,
 }
 _TINY = {
-    # The published scaling of mel power is for windows of 2,048 samples.
     "representation": "if",
     "frames": 8,
     "bins": 16,
