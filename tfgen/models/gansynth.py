@@ -81,7 +81,7 @@ class GANSynthConfig(FlatConfig):
 
 _LOW = {"frames": 256, "bins": 512}
 _SMALL = {
-    "representation": "if",  # the scale of mel power is for windows of 2,048 samples
+    "representation": "phase",  # notes that all begin at once: it is told by the pitch
     "floor": 0.1,
     "frames": 64,
     "bins": 256,
@@ -93,7 +93,7 @@ _SMALL = {
     "average_decay": 0.998,
 }
 _TINY = {
-    "representation": "if",
+    "representation": "if",  # the scale of mel power is for windows of 2,048 samples
     "frames": 8,
     "bins": 16,
     "samples": 64,

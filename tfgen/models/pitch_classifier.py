@@ -53,7 +53,7 @@ class PitchClassifier(GenerativeModel):
     Config = PitchClassifierConfig
     PRESETS = {
         "paper": {},
-        "small": {"kind": "if", "floor": 0.1, "frames": 64, "bins": 256},
+        "small": {"kind": "phase", "floor": 0.1, "frames": 64, "bins": 256},
         "tiny": {"frames": 16, "bins": 32, "channels": (2, 2), "features": 8},
     }
     monitor = ("accuracy", "max")
