@@ -200,7 +200,7 @@ def test_by_name():
     # Equal numbers mean equal sentences.
     for column in (arrays["tokens"], arrays["sentence"][:, None]):
         assert len(np.unique(column, axis=0)) == 72
-    with pytest.raises(BadInput, match="tfgen_moving_shapes/tiny"):
+    with pytest.raises(BadInput, match="has no 'tiny'; valid: v1, small, "):
         load("moving_shapes/tiny", batch=8)
 
 
