@@ -9,6 +9,7 @@ from tests.synthetic import clips
 from tfgen import models
 from tfgen.core import checkpoint
 from tfgen.layers import tokens as words
+from tfgen.losses import penalties
 from tfgen.models.direct_text2video import DirectText2Video, PairedText2Video
 from tfgen.networks import gist as networks
 from tfgen.networks import text
@@ -89,6 +90,26 @@ def test_only_the_direct_gan_sees_no_wrong_pairs():
     paired = PairedText2Video.separation(None, real, other, fake)
     wanted = np.logaddexp(0, -1) + (np.logaddexp(0, 2) + np.logaddexp(0, -0.5)) / 2
     np.testing.assert_allclose(paired, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dt2v", "text2video"])
+def test_the_gradient_of_real_clips_is_penalised(name):
+    """Of their own pairs alone, by the clip."""
+    plain, held = build(name, r1_weight=0.0), build(name, r1_weight=0.7)
+    held.set_weights(plain.get_weights())
+    clips, own, others, latents = batch(plain)
+    loss, reports = plain.discriminator_loss(clips, own, others, *latents)
+    assert "r1" not in reports
+
+    def judged(x):
+        return held._judge.judge(held._judge.features(x), [own])
+
+    penalty = penalties.r1(judged, clips)
+    held_loss, reports = held.discriminator_loss(clips, own, others, *latents)
+    assert float(reports["r1"]) == pytest.approx(float(penalty), rel=1e-4)
+    assert float(penalty) > 0
+    wanted = float(loss) + 0.7 / 2 * float(penalty)
+    assert float(held_loss) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_how_the_sentence_enters(model):

@@ -13,6 +13,7 @@ from tfgen import models
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec, Feature
 from tfgen.layers import volumes
+from tfgen.losses import penalties
 from tfgen.networks import video
 
 PAPER = (32, 64, 64, 3)
@@ -172,6 +173,23 @@ def test_two_logits_are_a_softmax():
     ]
     motion = energies[0] / energies[1]
     assert float(reports["health/motion"]) == pytest.approx(motion, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["video_gan", "video_gan_future"])
+def test_the_gradient_of_real_clips_is_penalised(name):
+    plain, held = build(name, r1_weight=0.0), build(name, r1_weight=0.7)
+    held.set_weights(plain.get_weights())
+    real = tf.random.stateless_uniform([6, 4, 8, 8, 3], [0, 1], -1, 1)
+    z = tf.random.stateless_normal([6, 4], [2, 3])
+    given = z if name == "video_gan" else real[:, 0]
+    loss, reports = plain.discriminator_loss(real, given)
+    assert "r1" not in reports
+    penalty = penalties.r1(held.judge, real)
+    held_loss, reports = held.discriminator_loss(real, given)
+    assert float(reports["r1"]) == pytest.approx(float(penalty), rel=1e-4)
+    assert float(penalty) > 0
+    wanted = float(loss) + 0.7 / 2 * float(penalty)
+    assert float(held_loss) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_generator_is_judged_after_the_discriminators_update():

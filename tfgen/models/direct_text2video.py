@@ -18,7 +18,7 @@ import tensorflow as tf
 from tfgen.core import noise
 from tfgen.core.config import Config, option
 from tfgen.core.errors import BadInput
-from tfgen.losses import adversarial, health
+from tfgen.losses import adversarial, health, penalties
 from tfgen.models.captioned import Captioned, clips_with_sentences
 from tfgen.networks import gist as networks
 
@@ -36,6 +36,8 @@ class DirectConfig(Config):
     noise_size: int = option(100, "of n", at_least=1)
     channels: int = option(64, "generator's feature maps at half size", at_least=1)
     judge_channels: int = option(64, "discriminator's, likewise", at_least=1)
+    mask_logit: float = option(0.0, "of the mask at the start, 0 as published")
+    r1_weight: float = option(0.0, "of E ||grad D(real, t)||^2 / 2", at_least=0)
     learning_rate: float = option(2e-4, "Adam, beta_1 0.5, of the GAN", above=0)
     average_decay: float = option(
         0.0, "of the generator's moving average a step, 0 = none", at_least=0, at_most=1
@@ -63,6 +65,7 @@ SMALL = {
 TINY = {
     "image_size": 0,
     "frames": 0,
+    "r1_weight": 0.1,
     "sentence": "bigrams",
     "sentence_size": 8,
     "text_size": 4,
@@ -173,24 +176,27 @@ class DirectText2Video(Captioned):
         return {"noise": self.config.noise_size}
 
     def discriminator_loss(self, clips, tokens, others, *latents, training=True):
-        """Return the discriminator's loss, and reports."""
+        """Return the discriminator's loss with its penalty, and reports."""
         made = self.make(tokens, latents, training)["videos"]
-        seen, imagined = (
-            self._judge.features(x, training=training) for x in (clips, made)
-        )
-        real, fake = (
-            self._judge.judge(features, [tokens], training=training)
-            for features in (seen, imagined)
-        )
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(clips)
+            seen = self._judge.features(clips, training=training)
+            real = self._judge.judge(seen, [tokens], training=training)
+        imagined = self._judge.features(made, training=training)
+        fake = self._judge.judge(imagined, [tokens], training=training)
         other = self._judge.judge(seen, [others], training=training)
         loss = self.separation(real, other, fake)
         refused = tf.reduce_mean(tf.cast(other < 0, tf.float32))
-        return loss, {
+        reports = {
             "discriminator_loss": loss,
             "health/other_accuracy": refused,
             **health.of_judgement(real, fake),
             **health.of_samples(clips, made),
         }
+        if weight := self.config.r1_weight:
+            reports["r1"] = penalties.mean_squared_norm(tape.gradient(real, clips))
+            loss += 0.5 * weight * reports["r1"]
+        return loss, reports
 
     def separation(self, real, other, fake):
         """Return the cross-entropy of real pairs against generated ones."""

@@ -30,7 +30,7 @@ import tensorflow as tf
 from tfgen.core import noise
 from tfgen.core.config import Config, option
 from tfgen.core.model import SAMPLE_ARGUMENTS, GenerativeModel
-from tfgen.losses import adversarial, health
+from tfgen.losses import adversarial, health, penalties
 from tfgen.networks import video
 
 
@@ -42,6 +42,7 @@ class ClipConfig(Config):
     frames: int = option(32, "of a clip, 0 = the data's", at_least=0)
     channels: int = option(64, "generator's feature maps at half size", at_least=1)
     judge_channels: int = option(64, "discriminator's, likewise", at_least=1)
+    r1_weight: float = option(0.0, "of E ||grad D(real)||^2 / 2", at_least=0)
     learning_rate: float = option(2e-4, "Adam, both networks", above=0)
     average_decay: float = option(
         0.0, "of the generator's moving average a step, 0 = none", at_least=0, at_most=1
@@ -83,6 +84,7 @@ SMALL = {
 TINY = {
     "image_size": 0,
     "frames": 0,
+    "r1_weight": 0.1,
     "channels": 2,
     "judge_channels": 2,
     "learning_rate": 1e-3,
@@ -177,16 +179,24 @@ class ClipGAN(GenerativeModel):
         return logits[:, :1] - logits[:, 1:]
 
     def discriminator_loss(self, real, given):
-        """Return the sum of both cross-entropies, and reports."""
+        """Return the sum of both cross-entropies with the penalty, and reports."""
         fake, _ = self.make(given)
-        logits = self.judge(real), self.judge(fake)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(real)
+            of_real = self.judge(real)
+        logits = of_real, self.judge(fake)
         loss = adversarial.minimax_discriminator_loss(*logits)
-        return loss, {
+        reports = {
             "discriminator_loss": loss,
             **health.of_judgement(*logits),
             **health.of_samples(real, fake),
             **health.of_motion(real, fake),
         }
+        if weight := self.config.r1_weight:
+            slope = tape.gradient(of_real, real)
+            reports["r1"] = penalties.mean_squared_norm(slope)
+            loss += 0.5 * weight * reports["r1"]
+        return loss, reports
 
     def generator_loss(self, given):
         """Return what the generator minimises, and reports."""

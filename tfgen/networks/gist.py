@@ -115,7 +115,9 @@ def judge(config, shape, tokens):
 def _generator(config, shape, inputs, parts):
     noise = keras.Input([config.noise_size], name="noise")
     code = keras.layers.Concatenate()([*parts, noise])
-    streams = video.generator(code.shape[-1], shape, config.channels)
+    streams = video.generator(
+        code.shape[-1], shape, config.channels, mask_logit=config.mask_logit
+    )
     return keras.Model([*inputs, noise], streams(code), name="generator")
 
 
