@@ -17,7 +17,8 @@ encodes the frame into z): no penalty, but w_0 mean |G(x_0)_0 - x_0|.
 Departures: the generator's update sees the discriminator after its own (the code
 reuses scores from before it); moving averages of batch statistics, with momentum 0.9,
 serve sampling. Both updates use the same z, as in the code, and batch statistics, real
-and fake rows apart. The generator's statistics move in both updates.
+and fake rows apart. The generator's statistics move in both updates. Not published, and
+0 by default: R1, half of `r1_weight` E ||grad_x s(x)||^2 in the discriminator's loss.
 
 Under replicas statistics are those of a replica's rows.
 """
