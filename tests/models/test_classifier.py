@@ -1,6 +1,7 @@
 """The classifier, and how models are found and configured."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -106,6 +107,18 @@ def test_what_build_refuses(options, message):
     with pytest.raises(BadInput, match=message) as error:
         models.build("vae", spec=stream(8).spec, **options)
     assert "\n" not in str(error.value)
+
+
+def test_data_in_the_place_of_their_parts_are_refused():
+    model = models.build("vae", "tiny", spec=stream(8).spec)
+    whole = types.SimpleNamespace(train=stream(8), test=stream(8))
+    with pytest.raises(BadInput, match="built for a DataSpec, not SimpleNamespace: gi"):
+        models.build("vae", "tiny", spec=whole)
+    for rows in (None, whole):
+        with pytest.raises(BadInput, match=r"^fit needs rows: data.train of tfgen"):
+            model.fit(rows)
+        with pytest.raises(BadInput, match=r"^evaluate needs rows: data.test of tf"):
+            model.evaluate(rows)
 
 
 def test_a_seed_may_be_numpy_s():

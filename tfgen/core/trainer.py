@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.core import program
+from tfgen.core.errors import BadInput
 from tfgen.core.spec import adapter
 
 
@@ -160,6 +161,7 @@ class Trainer(keras.Model):
 
         `steps_per_epoch` of a stream is as many as read its rows once, if not given.
         """
+        _check_fed("fit", x)
         self._host.steps_run = self._host.last_finite = self.steps_done
         if hasattr(x, "dataset"):
             # The data never end.
@@ -189,6 +191,7 @@ class Trainer(keras.Model):
 
     def evaluate(self, x=None, *args, steps=None, **kwargs):
         """As `keras.Model.evaluate`; also takes tfgen streams."""
+        _check_fed("evaluate", x)
         if hasattr(x, "dataset"):
             steps = steps or _full_batches(x)
             x = self._dataset(x, "test")
@@ -399,6 +402,14 @@ class Trainer(keras.Model):
         if self.run_eagerly:
             return function
         return tf.function(function, jit_compile=xla, autograph=False)
+
+
+def _check_fed(what, x):
+    if x is None or hasattr(x, "train"):
+        part = "train" if what == "fit" else "test"
+        raise BadInput(
+            f"{what} needs rows: data.{part} of tfgen.data.load, or a tf.data.Dataset"
+        )
 
 
 def _full_batches(stream):

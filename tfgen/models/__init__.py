@@ -141,8 +141,14 @@ def build(
     import tensorflow as tf
 
     from tfgen.core import noise
+    from tfgen.core.spec import DataSpec
 
     cls = find(name)
+    if not isinstance(spec, DataSpec):
+        raise BadInput(
+            f"{name} is built for a DataSpec, not {type(spec).__name__}: give "
+            "spec=data.spec"
+        )
     seed = noise.check_seed(seed)
     for what, value, valid in (
         ("precision", precision, list(_POLICIES)),
