@@ -44,12 +44,12 @@ def least_moving(clips):
 
 @functools.cache
 def two_streams():
-    return trained("video_gan", 1000)
+    return trained("video_gan", 2000)
 
 
 @functools.cache
 def one_stream():
-    return trained("video_gan_one_stream", 1000)
+    return trained("video_gan_one_stream", 2000)
 
 
 def figures(model):

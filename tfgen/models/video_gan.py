@@ -79,8 +79,8 @@ SMALL = {
     "frames": 0,
     "channels": 16,
     "judge_channels": 16,
-    "r1_weight": 4.0,  # without one the discriminator wins within 1,000 steps
-    "learning_rate": 5e-4,
+    "r1_weight": 2.0,  # without one the discriminator wins within 1,000 steps
+    "learning_rate": 1e-3,
     "average_decay": 0.99,
 }
 TINY = {
