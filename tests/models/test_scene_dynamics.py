@@ -62,9 +62,16 @@ def figures(model):
 
 
 def figures_of(clips, mask):
+    """The spread of a pixel is over the frames in which its mask is shut.
+
+    That over all frames, where a disc passes at times, is 0.054 of real clips of 16 x
+    32 x 32 under the masks that made them: no bound of 0.05 could hold.
+    """
     apart = np.abs(clips - np.median(clips, axis=1, keepdims=True)).mean(axis=-1)
-    spread = np.broadcast_to(clips.std(axis=1).mean(axis=-1)[:, None], mask.shape)
     shut = mask < 0.05
+    often = shut.sum(axis=1) > 1
+    hidden = np.ma.masked_array(clips, np.broadcast_to(~shut[..., None], clips.shape))
+    spread = hidden.std(axis=1).mean(axis=-1)[often]
     correlation = 0.0  # of a constant none is defined
     if np.ptp(mask):
         correlation = np.corrcoef(mask.ravel(), apart.ravel())[0, 1]
@@ -72,7 +79,7 @@ def figures_of(clips, mask):
         "correlation": correlation,
         "mean_mask": mask.mean(),
         "shut": shut.mean(),
-        "spread_where_shut": spread[shut].mean() if shut.any() else np.inf,
+        "spread_where_shut": spread.mean() if often.any() else np.inf,
         "motion": motion(clips) / motion(real_clips()),
         "least_moving": least_moving(clips),
     }
@@ -83,7 +90,8 @@ def conditions(found):
     return {
         "the mask is where something moves": found["correlation"] > 0.5,
         "it covers some": 0.02 < found["mean_mask"] < 0.40,
-        "the rest stands still": found["spread_where_shut"] < 0.05,
+        "some is shut": found["shut"] > 0.1,
+        "and stands still there": found["spread_where_shut"] < 0.05,
         "clips move as the data": 0.5 < found["motion"] < 2.0,
     }
 
@@ -100,7 +108,7 @@ def test_one_stream_does_not_stand_still():
     print({"one_stream": one, "two_streams": two})
     held = conditions(one)
     assert not held["the mask is where something moves"]
-    assert not held["the rest stands still"]
+    assert not held["some is shut"] and not held["and stands still there"]
     # That follows of m = 1 alone; the clips themselves do not stand still either.
     assert one["least_moving"] > 2 * two["least_moving"]
 
