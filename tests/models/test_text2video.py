@@ -112,6 +112,19 @@ def test_the_gradient_of_real_clips_is_penalised(name):
     assert float(held_loss) == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["dt2v", "gt2v"])
+def test_the_mean_mask_is_weighed(name):
+    plain, held = build(name, mask_weight=0.0), build(name, mask_weight=0.7)
+    held.set_weights(plain.get_weights())
+    _, own, _, latents = batch(plain)
+    (loss, reports), (held_loss, _) = (
+        each.generator_loss(own, *latents) for each in (plain, held)
+    )
+    assert 0 < float(reports["mask"]) < 1
+    wanted = float(loss) + 0.7 * float(reports["mask"])
+    assert float(held_loss) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_how_the_sentence_enters(model):
     """Of a given gist: by concatenation, or by the filters alone."""
     _, own, others, (_, noise) = batch(model)

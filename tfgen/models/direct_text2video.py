@@ -64,8 +64,7 @@ SMALL = {
     "noise_size": 32,
     "channels": 16,
     "judge_channels": 16,
-    # As the video GAN's: else the still image draws what moves, and the mask hides it.
-    "mask_weight": 0.1,
+    "mask_weight": 0.1,  # these two as the video GAN's
     "mask_logit": -3.0,
     "r1_weight": 4.0,  # without one the discriminator wins
     "learning_rate": 5e-4,
