@@ -57,8 +57,8 @@ def trained(name, steps, batch):
 
 @functools.cache
 def video_of_gists():
-    """3,000 steps of the gist, as many of the video."""
-    return trained("text2video", 6000, 16)
+    """3,000 steps of the gist, 4,000 of the video."""
+    return trained("text2video", 7000, 16)
 
 
 def test_filters_make_clips_move_as_told():
