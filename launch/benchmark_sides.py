@@ -117,18 +117,14 @@ def compare(ours, theirs):
     state, other = ours.state(), theirs.state()
     moments = [name for name in state if name.endswith("momentum")]
     largest = max(np.abs(state[name]).max() for name in moments)
-
-    def difference(name):
-        apart, size = (
-            np.abs(x).max() for x in (other[name] - state[name], state[name])
+    gradients = max(
+        # Gradients that cancel to nothing (a bias of the scores) are rounding noise.
+        float(
+            np.abs(other[name] - state[name]).max()
+            / max(np.abs(state[name]).max(), 1e-3 * largest)
         )
-        # Gradients that cancel to nothing (a bias of the scores) are rounding noise. A
-        # bias under batch normalisation cancels too, but not in a second derivative of
-        # tf.nn.moments, which takes the mean in the variance for a constant.
-        cancels = np.abs(other[name]).max() < 1e-6 * largest
-        return float(apart / max(size, (0.1 if cancels else 1e-3) * largest))
-
-    gradients = max(map(difference, moments))
+        for name in moments
+    )
     found = {"loss_difference": losses, "gradient_difference": gradients}
     tolerance = getattr(theirs, "tolerance", TOLERANCE)
     if not max(found.values()) < tolerance:  # a NaN fails too
