@@ -202,14 +202,10 @@ class CycleGAN(Twin):
 
 
 class VideoGAN(OfLogits):
-    """Of `video_gan` without R1.
-
-    Its second derivative goes through batch normalisation, where `tf.nn.moments` takes
-    the mean in the variance for a constant, and PyTorch does not.
-    """
+    """Of `video_gan`."""
 
     trained = benchmark_twins.TRAINED["dcgan"]
-    written_for = {"r1_weight": 0.0}
+    written_for = {}
     features = ("video",)
 
     def step(self, batches, draw):
@@ -219,24 +215,37 @@ class VideoGAN(OfLogits):
         z = draw("z", [self.config.latent_size])
         with torch.no_grad(), self.precision():
             fake = generator(z)[0]
-        separation = self.separate(self.judge, real, fake)
+        discriminator = self.networks["discriminator"]
+        separation = self.separate(discriminator, real, fake)
         with self.precision():
             clips, _, mask, _ = generator(z)
-            logits = self.judge(clips).float()
+            logits = _difference(discriminator(clips))
         mean = mask.abs().mean()
         loss = F.softplus(-logits).mean() + self.config.mask_weight * mean
         self.update("generator_optimizer", loss)
         self.move_average("generator", 1 - self.config.average_decay)
-        return {
-            "discriminator_loss": separation,
-            "generator_loss": loss,
-            "mask": mean,
-        }
+        return {**separation, "generator_loss": loss, "mask": mean}
 
-    def judge(self, clips):
-        """Return the logit of real less that of fake."""
-        logits = self.networks["discriminator"](clips)
-        return logits[:, :1] - logits[:, 1:]
+    def separate(self, discriminator, real, fake):
+        """Update the discriminator, R1 in its loss; returns {report: value}."""
+        weight = self.config.r1_weight
+        judge = uncompiled(discriminator) if weight else discriminator
+        real.requires_grad_(weight > 0)
+        with self.precision():
+            logits = _difference(judge(real)), _difference(judge(fake))
+        loss = F.softplus(-logits[0]).mean() + F.softplus(logits[1]).mean()
+        found = {"discriminator_loss": loss}
+        if weight:
+            (slopes,) = torch.autograd.grad(logits[0].sum(), real, create_graph=True)
+            found["r1"] = slopes.square().sum((1, 2, 3, 4)).mean()
+            loss = loss + 0.5 * weight * found["r1"]
+        self.update("discriminator_optimizer", loss)
+        return found
+
+
+def _difference(logits):
+    """Return the logit of real less that of fake."""
+    return (logits[:, :1] - logits[:, 1:]).float()
 
 
 class StyleGAN2(OfLogits):

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Folder or module of tfgen -> what of tfgen it may import, itself aside.
 ARROWS = {
     "core": {"core"},
-    "layers": {"core.errors"},
+    "layers": {"core.errors", "core.graphs"},
     "losses": set(),
     "networks": {"layers", "core.errors"},
     "models": {"core", "networks", "layers", "losses"},

@@ -1,10 +1,13 @@
 """3-D convolutions of 2-D ones: results and gradients are those of Keras' layers."""
 
+import platform
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfgen.core import graphs
 from tfgen.layers import volumes
 
 CASES = [
@@ -17,6 +20,11 @@ CASES = [
     ((2, 1, 1), (1, 1, 1), "valid", (2, 4)),
     ((3, 3, 3), (2, 2, 2), "same", (5, 5)),
 ]
+
+
+@pytest.fixture
+def made_of_planes(monkeypatch):
+    monkeypatch.setattr(volumes, "has_kernels", lambda: False)
 
 
 def compared(ours, theirs, shape):
@@ -45,7 +53,7 @@ def compared(ours, theirs, shape):
 
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "size"), CASES)
-def test_convolution(kernel, strides, padding, size):
+def test_convolution(made_of_planes, kernel, strides, padding, size):
     how = {"strides": strides, "padding": padding, "activation": "tanh"}
     shape = (2, size[0], size[1], size[1], 3)
     compared(
@@ -54,7 +62,7 @@ def test_convolution(kernel, strides, padding, size):
 
 
 @pytest.mark.parametrize(("kernel", "strides", "padding", "size"), CASES)
-def test_transposed_convolution(kernel, strides, padding, size):
+def test_transposed_convolution(made_of_planes, kernel, strides, padding, size):
     how = {"strides": strides, "padding": padding}
     shape = (2, size[0], size[1], size[1], 3)
     compared(
@@ -81,6 +89,44 @@ def test_second_derivatives():
         found.append(outer.gradient(penalty, kernel))
     scale = np.abs(found[1]).max()
     np.testing.assert_allclose(found[0] / scale, found[1] / scale, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("onednn", "machine", "compiled", "expected"),
+    [
+        ("1", "x86_64", False, True),
+        ("1", "AMD64", False, True),
+        ("1", "x86_64", True, False),
+        ("1", "arm64", False, False),
+        ("0", "x86_64", False, False),
+        (None, "x86_64", False, False),
+    ],
+)
+def test_where_kernels_are_fast(monkeypatch, onednn, machine, compiled, expected):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    if onednn is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    else:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+    found = []
+
+    def traced(x):
+        found.append(volumes.has_kernels())
+        return x
+
+    graphs.function(traced, compiled)(tf.zeros([]))
+    assert found == [expected]
+    inner = graphs.function(traced, False)
+    graphs.function(lambda x: inner(x), compiled)(tf.zeros([]))
+    assert found == [expected, expected], "a function that a compiled one calls"
+
+
+def test_an_accelerator_has_kernels(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: ["gpu"] * (kind == "GPU")
+    )
+    assert volumes.has_kernels()
 
 
 def test_frames_that_do_not_divide_are_refused():

@@ -7,6 +7,8 @@ outside XLA, where the same keys would give other numbers; then one program runs
 
 import tensorflow as tf
 
+from tfgen.core import graphs
+
 LONGEST = 50  # steps in one program: their data and noise lie in memory
 
 
@@ -62,7 +64,7 @@ def run(model, iterator, step, length):
         start = tf.zeros([scalars]), tf.fill([flags + 1], tf.int64.max)
         return _loop(longest, body, *start)
 
-    program = tf.function(steps, jit_compile=True, autograph=False)
+    program = graphs.function(steps, True)
 
     def execution(number, _, earlier):
         # In order: the iterator is stateful.

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.core import program
+from tfgen.core import graphs, program
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import adapter
 
@@ -401,7 +401,7 @@ class Trainer(keras.Model):
     def _graph(self, function, xla=None):
         if self.run_eagerly:
             return function
-        return tf.function(function, jit_compile=xla, autograph=False)
+        return graphs.function(function, xla)
 
 
 def _check_fed(what, x):

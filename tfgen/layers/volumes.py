@@ -1,18 +1,25 @@
-"""Three-dimensional convolutions made of two-dimensional ones.
+"""Three-dimensional convolutions, made of two-dimensional ones where that is faster.
 
-TensorFlow's gradients of a 3-D convolution are not vectorised on CPUs: 16 clips of
-8 x 16 x 16 x 16 through 32 kernels of 4 x 4 x 4 and stride 2 take 11 ms forwards and
-1,050 ms for either gradient, on one core. A kernel of d frames is d kernels of one
-frame, whose inputs can lie side by side as channels:
+TensorFlow's own gradients of a 3-D convolution are scalar code on CPUs, and XLA's too:
+16 clips of 8 x 16 x 16 x 16 through 32 kernels of 4 x 4 x 4 and stride 2 take 11 ms
+forwards and 1,050 ms for either gradient, on one core. oneDNN's are not, nor those of
+accelerators. Elsewhere a kernel of d frames is d kernels of one frame, whose inputs can
+lie side by side as channels:
 
     y_t = sum_d K_d * x_(s t + d - p) = [K_0 ... K_(d-1)] * [x_(s t - p) ...]
 
 which is one 2-D convolution, with the same products, of all frames as a batch; 11 ms
-for all three, with AVX-512. Weights, padding and results are those of Keras' layers.
+for all three, with AVX-512, where oneDNN takes 7. Weights, padding and results are
+those of Keras' layers.
 """
+
+import os
+import platform
 
 import keras
 import tensorflow as tf
+
+from tfgen.core import graphs
 
 
 class Conv3D(keras.layers.Conv3D):
@@ -20,6 +27,8 @@ class Conv3D(keras.layers.Conv3D):
 
     def convolution_op(self, inputs, kernel):
         """Convolve `[rows, t, h, w, c]` with `[kt, kh, kw, c, filters]`."""
+        if has_kernels():
+            return super().convolution_op(inputs, kernel)
         return conv3d(inputs, kernel, self.strides, self.padding)
 
 
@@ -28,10 +37,24 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
 
     def call(self, inputs):
         """Return `[rows, t', h', w', filters]`."""
+        if has_kernels():
+            return super().call(inputs)
         outputs = conv3d_transpose(inputs, self.kernel, self.strides, self.padding)
         if self.use_bias:
             outputs += keras.ops.cast(self.bias, outputs.dtype)
         return outputs if self.activation is None else self.activation(outputs)
+
+
+def has_kernels():
+    """Whether what is being traced gets fast 3-D kernels: a GPU's, a TPU's or oneDNN's.
+
+    oneDNN is on if the environment has TF_ENABLE_ONEDNN_OPTS=1, on x86-64.
+    """
+    if any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")):
+        return True
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1"
+    x86 = platform.machine().lower() in {"x86_64", "amd64"}
+    return onednn and x86 and not graphs.is_compiling()
 
 
 def conv3d(x, kernel, strides, padding):

@@ -9,6 +9,7 @@ import math
 import keras
 
 from tfgen.core.errors import BadInput
+from tfgen.layers.batch_norm import BatchNormalization
 from tfgen.layers.dropout import Drops
 from tfgen.layers.maxout import Maxout
 from tfgen.networks.convolutional import DCGAN_START
@@ -95,9 +96,7 @@ def _beside(x, y):
 
 def _norm(x):
     # Without scale and shift, as published.
-    return keras.layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, center=False, scale=False
-    )(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, center=False, scale=False)(x)
 
 
 def _start():

@@ -11,6 +11,7 @@ import math
 import keras
 
 from tfgen.core.errors import BadInput
+from tfgen.layers.batch_norm import BatchNormalization
 from tfgen.layers.spectral import SpectralConv2D, SpectralDense
 
 # Kernels N(0, 0.02), scales N(1, 0.02): Radford, Metz and Chintala 2015 and their code.
@@ -182,7 +183,7 @@ def _normaliser(norm, scale_initializer):
 
     def normalise(x):
         if norm == "batch":
-            layer = keras.layers.BatchNormalization(
+            layer = BatchNormalization(
                 momentum=0.9, epsilon=1e-5, gamma_initializer=scale.clone()
             )
         elif norm == "layer":

@@ -9,6 +9,7 @@ import keras
 
 from tfgen.core.errors import BadInput
 from tfgen.layers import volumes
+from tfgen.layers.batch_norm import BatchNormalization
 
 # Kernels N(0, 0.01), factors of batch normalisation N(1, 0.02).
 START = keras.initializers.RandomNormal(0.0, 0.01)
@@ -163,6 +164,6 @@ def _normalised(x, epsilon):
 
 
 def _batch_norm(epsilon):
-    return keras.layers.BatchNormalization(
+    return BatchNormalization(
         momentum=0.9, epsilon=epsilon, gamma_initializer=SCALE.clone()
     )
