@@ -2,6 +2,7 @@
 
 import dataclasses
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -119,6 +120,19 @@ def test_data_in_the_place_of_their_parts_are_refused():
             model.fit(rows)
         with pytest.raises(BadInput, match=r"^evaluate needs rows: data.test of tf"):
             model.evaluate(rows)
+
+
+def test_batches_of_a_tf_data_set_are_of_one_size():
+    model = models.build("vae", "tiny", spec=stream(8).spec)
+    rows = tf.data.Dataset.from_tensor_slices(stream(8).arrays).batch(8).repeat()
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(BadInput, match=r"batches of one size: .*drop_remainder"):
+            method(rows)
+    full = rows.unbatch().batch(8, drop_remainder=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "`shuffle=True`")
+        model.fit(full, steps_per_epoch=2, verbose=0)
+    assert model.steps_done == 2
 
 
 def test_a_seed_may_be_numpy_s():

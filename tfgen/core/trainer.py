@@ -171,7 +171,8 @@ class Trainer(keras.Model):
             x = self._dataset(stream, "train", first, self.updates_per_step)
             if first == 0:
                 self.start_on(stream)
-            kwargs.setdefault("shuffle", False)
+        if hasattr(x, "element_spec"):
+            kwargs.setdefault("shuffle", False)  # or Keras warns that it does not
         if hasattr(validation_data, "dataset"):
             validation_steps = validation_steps or _full_batches(validation_data)
             validation_data = self._dataset(validation_data, "test")
@@ -409,6 +410,12 @@ def _check_fed(what, x):
         part = "train" if what == "fit" else "test"
         raise BadInput(
             f"{what} needs rows: data.{part} of tfgen.data.load, or a tf.data.Dataset"
+        )
+    specs = tf.nest.flatten(getattr(x, "element_spec", ()))
+    shapes = [spec.shape for spec in specs if isinstance(spec, tf.TensorSpec)]
+    if any(shape.rank and shape[0] is None for shape in shapes):
+        raise BadInput(
+            f"{what} needs batches of one size: dataset.batch(n, drop_remainder=True)"
         )
 
 
