@@ -160,7 +160,10 @@ def _function(operation, node, layout, zeros):
             # In groups of one channel: the gradient of PyTorch 2.13's `instance_norm`
             # is wrong for one row whose gradient arrives with channels last.
             return lambda x, *weights: F.group_norm(
-                x, x.shape[1], *weights, eps=operation.epsilon
+                x,
+                1 if operation.whole else x.shape[1],
+                *weights,
+                eps=operation.epsilon,
             )
         case "Conv2D" | "NarrowConv2D" | "Conv3D":
             return _convolution(operation, zeros)

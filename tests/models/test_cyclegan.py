@@ -1,5 +1,6 @@
 """CycleGAN: published structure, its history of images, what its losses pull at."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -103,6 +104,15 @@ def test_contrast_and_brightness_are_not_seen():
     assert np.abs(network(image**3) - expected).max() > 0.05
 
 
+def test_norms_of_all_channels_tell_contrast_and_colour():
+    network = cyclegan.generator(configured("tiny", norm="layer", channels=8), 3)
+    image = np.random.default_rng(0).uniform(-1, 1, [1, 16, 16, 3]).astype("float32")
+    assert np.abs(network(0.5 * image + 0.5) - network(image)).max() > 0.01
+    red, dark = np.full([2, 1, 16, 16, 3], -1.0, "float32")
+    red[..., 0], dark[..., 0] = 1.0, -0.5
+    assert np.abs(network(red) - network(dark)).max() > 0.01
+
+
 def test_upsampling_is_aligned():
     # PyTorch's ConvTranspose2d(3, stride=2, padding=1, output_padding=1) puts input
     # pixel i at output pixels 2 i - 1, 2 i, 2 i + 1, for its kernel's three taps.
@@ -125,6 +135,8 @@ def test_instance_norm_is_of_each_image_and_channel():
     mean, variance = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
     wanted = (x - mean) / np.sqrt(variance + 1e-5)
     np.testing.assert_allclose(InstanceNorm()(x), wanted, atol=1e-5)
+    whole = keras.layers.LayerNormalization([1, 2, 3], epsilon=1e-5)(x)
+    np.testing.assert_allclose(InstanceNorm(whole=True)(x), whole, atol=1e-5)
     scaled = InstanceNorm(scale=True)
     scaled.build(x.shape)
     scaled.gamma.assign([1.0, 2.0, 3.0])

@@ -1,4 +1,4 @@
-"""Instance normalisation (Ulyanov, Vedaldi and Lempitsky 2016)."""
+"""Normalisation of each image by itself (Ulyanov, Vedaldi and Lempitsky 2016)."""
 
 import keras
 
@@ -6,17 +6,21 @@ import keras
 class InstanceNorm(keras.layers.Layer):
     """(x - mean) / sqrt(variance + epsilon), of each image and channel by itself.
 
+    `whole`, of each image over all its channels: layer normalisation (Ba, Kiros and
+    Hinton 2016), which keeps what channels are to each other.
+
     `[rows, h, w, c]` in and out, of any h and w; statistics are float32 and those of
     the image at hand, in training as after it.
 
     Args:
         scale: Whether a learned factor, N(1, 0.02) at first, and offset follow.
         epsilon: Added to the variance.
+        whole: Whether statistics are of all channels together.
     """
 
-    def __init__(self, scale=False, epsilon=1e-5, **kwargs):
+    def __init__(self, scale=False, epsilon=1e-5, whole=False, **kwargs):
         super().__init__(**kwargs)
-        self.scale, self.epsilon = scale, epsilon
+        self.scale, self.epsilon, self.whole = scale, epsilon, whole
 
     def build(self, shape):
         """Create factor and offset."""
@@ -32,8 +36,9 @@ class InstanceNorm(keras.layers.Layer):
     def call(self, x):
         """Return the normalised images."""
         wide = keras.ops.cast(x, "float32")
-        centred = wide - keras.ops.mean(wide, axis=[1, 2], keepdims=True)
-        variance = keras.ops.mean(keras.ops.square(centred), axis=[1, 2], keepdims=True)
+        axes = [1, 2, 3] if self.whole else [1, 2]
+        centred = wide - keras.ops.mean(wide, axis=axes, keepdims=True)
+        variance = keras.ops.mean(keras.ops.square(centred), axis=axes, keepdims=True)
         y = centred * keras.ops.rsqrt(variance + self.epsilon)
         if self.scale:
             y = y * keras.ops.cast(self.gamma, "float32")

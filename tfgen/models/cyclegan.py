@@ -19,7 +19,9 @@ equal one device with N * B, as long as the pools are not full: each replica has
 of its own, and N replicas remember N times as many images.
 
 Of an image that is paler a generator knows nothing: G(c x + d) = G(x) for numbers c > 0
-and d, as its first norm takes both away. It guesses the contrast of what it makes.
+and d, as its first norm takes both away. It guesses the contrast of what it makes, and
+the colour of what fills an image. Not published: with `norm` layer, its norms are of
+all channels at once, and it knows both.
 """
 
 import dataclasses
@@ -49,6 +51,9 @@ class CycleGANConfig(Config):
     flip: bool = option(True, "mirror training images with probability 1/2")
     channels: int = option(64, "generators' feature maps at full size", at_least=1)
     blocks: int = option(9, "residual blocks, 6 for 128 pixels", at_least=0)
+    norm: str = option(
+        "instance", "generators', or of a whole image", choices=("instance", "layer")
+    )
     judge_channels: int = option(64, "discriminators' first feature maps", at_least=1)
     judge_layers: int = option(3, "convolutions of stride 2; 3: 70 pixels", at_least=1)
     padding: int = option(1, "of the discriminators' convolutions", at_least=0)
@@ -277,7 +282,7 @@ def generator(config, channels):
         y = layer(keras.layers.Conv2D, 4 * config.channels, 3)(_reflect(x, 1))
         y = _normalised(config, y)
         y = layer(keras.layers.Conv2D, 4 * config.channels, 3)(_reflect(y, 1))
-        x = x + InstanceNorm(config.norm_scale)(y)
+        x = x + _norm(config)(y)
     for depth in (2, 1):
         deconvolution = keras.layers.Conv2DTranspose
         x = layer(deconvolution, depth * config.channels, 3, strides=2)(x)
@@ -320,7 +325,11 @@ def _reflect(x, pixels):
 
 
 def _normalised(config, x):
-    return keras.layers.ReLU()(InstanceNorm(config.norm_scale)(x))
+    return keras.layers.ReLU()(_norm(config)(x))
+
+
+def _norm(config):
+    return InstanceNorm(config.norm_scale, whole=config.norm == "layer")
 
 
 def _together(network, *batches):
