@@ -44,12 +44,12 @@ def least_moving(clips):
 
 @functools.cache
 def two_streams():
-    return trained("video_gan", 2000)
+    return trained("video_gan", 3000)
 
 
 @functools.cache
 def one_stream():
-    return trained("video_gan_one_stream", 2000)
+    return trained("video_gan_one_stream", 3000)
 
 
 def figures(model):
