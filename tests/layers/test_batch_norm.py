@@ -1,5 +1,7 @@
 """The fused batch normalisation is Keras' layer, with exact second derivatives."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -30,18 +32,21 @@ def in_training(layer, x, weights):
         y = layer(x, training=True)
         loss = tf.reduce_sum(weights * y)
     sources = [x, *(v.value for v in layer.trainable_variables)]
-    return [y, *tape.gradient(loss, sources), *layer.non_trainable_variables]
+    moving = [tf.identity(v.value) for v in layer.non_trainable_variables]
+    return [y, *tape.gradient(loss, sources), *moving]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("learned", [True, False])
-def test_training_is_that_of_keras(shape, learned):
+@pytest.mark.parametrize("xla", [False, True])
+def test_training_is_that_of_keras(shape, learned, xla):
     x, weights = 2.0 + 3.0 * drawn(shape, 5), drawn(shape, 6)
     how = {"center": learned, "scale": learned}
-    ours, theirs = (
-        in_training(built(kind, shape, **how), x, weights)
-        for kind in (BatchNormalization, keras.layers.BatchNormalization)
-    )
+    found = []
+    for kind in (BatchNormalization, keras.layers.BatchNormalization):
+        run = functools.partial(in_training, built(kind, shape, **how))
+        found.append((tf.function(run, jit_compile=True) if xla else run)(x, weights))
+    ours, theirs = found
     assert len(ours) == 4 + 2 * learned
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=2e-5)

@@ -122,17 +122,26 @@ def test_data_in_the_place_of_their_parts_are_refused():
             model.evaluate(rows)
 
 
-def test_batches_of_a_tf_data_set_are_of_one_size():
+def test_noise_is_drawn_for_batches_of_one_size():
     model = models.build("vae", "tiny", spec=stream(8).spec)
     rows = tf.data.Dataset.from_tensor_slices(stream(8).arrays).batch(8).repeat()
     for method in (model.fit, model.evaluate):
-        with pytest.raises(BadInput, match=r"batches of one size: .*drop_remainder"):
-            method(rows)
+        with pytest.raises(BadInput, match=r"^VAE .* one size: .*drop_remainder"):
+            method(rows, verbose=0)
     full = rows.unbatch().batch(8, drop_remainder=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "`shuffle=True`")
         model.fit(full, steps_per_epoch=2, verbose=0)
     assert model.steps_done == 2
+
+
+def test_a_model_without_noise_takes_what_is_left_of_a_set():
+    model = models.build("classifier", "tiny", spec=stream(8).spec)
+    arrays = {name: x[:20] for name, x in stream(8).arrays.items()}
+    rows = tf.data.Dataset.from_tensor_slices(arrays).batch(8)
+    assert np.isfinite(model.evaluate(rows, verbose=0)).all()
+    model.fit(rows, verbose=0)
+    assert model.steps_done == 3
 
 
 def test_a_seed_may_be_numpy_s():

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from tfgen.core import ema, noise
+from tfgen.core.errors import BadInput
 from tfgen.core.trainer import Trainer
 
 
@@ -396,7 +397,15 @@ class GenerativeModel(Trainer):
 
         Returns:
             float32 `[rows, *shape]`.
+
+        Raises:
+            BadInput: The number of rows is not known before they come.
         """
+        if rows is None:
+            raise BadInput(
+                f"{type(self).__name__} draws noise for batches of one size: "
+                "dataset.batch(n, drop_remainder=True)"
+            )
         drawn = self._tracing.drawn
         if purpose in drawn:
             raise ValueError(f"noise {purpose!r} is drawn twice in one step; rename it")

@@ -411,12 +411,6 @@ def _check_fed(what, x):
         raise BadInput(
             f"{what} needs rows: data.{part} of tfgen.data.load, or a tf.data.Dataset"
         )
-    specs = tf.nest.flatten(getattr(x, "element_spec", ()))
-    shapes = [spec.shape for spec in specs if isinstance(spec, tf.TensorSpec)]
-    if any(shape.rank and shape[0] is None for shape in shapes):
-        raise BadInput(
-            f"{what} needs batches of one size: dataset.batch(n, drop_remainder=True)"
-        )
 
 
 def _full_batches(stream):

@@ -52,7 +52,9 @@ class CycleGANConfig(Config):
     channels: int = option(64, "generators' feature maps at full size", at_least=1)
     blocks: int = option(9, "residual blocks, 6 for 128 pixels", at_least=0)
     norm: str = option(
-        "instance", "generators', or of a whole image", choices=("instance", "layer")
+        "instance",
+        "of generators; layer: of all channels at once",
+        choices=("instance", "layer"),
     )
     judge_channels: int = option(64, "discriminators' first feature maps", at_least=1)
     judge_layers: int = option(3, "convolutions of stride 2; 3: 70 pixels", at_least=1)
