@@ -11,9 +11,10 @@ import tensorflow as tf
 import tfgen
 from tests import alone
 from tests.synthetic import stream as synthetic_stream
-from tfgen import models
+from tfgen import data, models
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec
+from tfgen.layers import volumes
 
 # Loads each folder with nothing but TensorFlow and NumPy, and saves what it returns.
 ALONE = """
@@ -166,6 +167,26 @@ def test_a_failed_write_leaves_the_earlier_export(tmp_path, monkeypatch):
         tfgen.export(model, tmp_path / "export")
     assert (tmp_path / "export" / "tfgen.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_clips_are_exported_for_machines_without_fast_volumes(tmp_path):
+    spec = data.load("moving_discs", batch=2, image_size=8, frames=2).spec
+    model = models.build("video_gan", "tiny", spec=spec)
+    folder = tfgen.export(model, tmp_path / "export")
+    found = {}
+    for name, graph in (
+        ("live", tf.function(model.sample).get_concrete_function(2).graph),
+        ("exported", tf.saved_model.load(folder).signatures["sample"].graph),
+    ):
+        functions = graph.as_graph_def().library.function
+        nodes = [
+            *graph.as_graph_def().node,
+            *(n for f in functions for n in f.node_def),
+        ]
+        found[name] = {node.op for node in nodes}
+    assert ("Conv3DBackpropInputV2" in found["live"]) == volumes.has_kernels()
+    assert not any(op.startswith("Conv3D") for op in found["exported"])
+    assert "Conv2DBackpropInput" in found["exported"]
 
 
 def test_the_description(tmp_path):

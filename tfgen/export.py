@@ -32,7 +32,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.core import checkpoint
+from tfgen.core import checkpoint, graphs
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import DataSpec
 
@@ -82,7 +82,8 @@ def export(model, folder):
         shutil.rmtree(left, ignore_errors=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        _write(_fresh_copy(model), partial, model.steps_done)
+        with graphs.portable():
+            _write(_fresh_copy(model), partial, model.steps_done)
         _put_in_place(partial, target)
     except tf.errors.OpError as error:  # how TensorFlow reports a full disk
         raise OSError(f"cannot write {folder}: {error.message}") from None

@@ -104,6 +104,7 @@ def test_second_derivatives():
 )
 def test_where_kernels_are_fast(monkeypatch, onednn, machine, compiled, expected):
     monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
     if onednn is None:
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     else:
@@ -127,6 +128,8 @@ def test_an_accelerator_has_kernels(monkeypatch):
         tf.config, "list_logical_devices", lambda kind: ["gpu"] * (kind == "GPU")
     )
     assert volumes.has_kernels()
+    with graphs.portable():
+        assert not volumes.has_kernels()
 
 
 def test_frames_that_do_not_divide_are_refused():

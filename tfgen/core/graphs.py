@@ -1,11 +1,13 @@
-"""Graphs, and whether XLA compiles the one that is being traced."""
+"""Graphs, and who will run the one that is being traced."""
 
+import contextlib
 import contextvars
 import functools
 
 import tensorflow as tf
 
 _compiling = contextvars.ContextVar("compiling", default=False)
+_portable = contextvars.ContextVar("portable", default=False)
 
 
 def function(python_function, compiled):
@@ -30,3 +32,18 @@ def function(python_function, compiled):
 def is_compiling():
     """Whether what is being traced will be compiled: `function` says so."""
     return _compiling.get()
+
+
+@contextlib.contextmanager
+def portable():
+    """Have what is traced meanwhile be fast without this machine's kernels, too."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
+
+
+def is_portable():
+    """Whether what is being traced is for any machine: `portable` says so."""
+    return _portable.get()

@@ -9,8 +9,7 @@ lie side by side as channels:
     y_t = sum_d K_d * x_(s t + d - p) = [K_0 ... K_(d-1)] * [x_(s t - p) ...]
 
 which is one 2-D convolution, with the same products, of all frames as a batch; 11 ms
-for all three, with AVX-512, where oneDNN takes 7. Weights, padding and results are
-those of Keras' layers.
+for all three, with AVX-512. Weights, padding and results are those of Keras' layers.
 """
 
 import os
@@ -48,8 +47,11 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
 def has_kernels():
     """Whether what is being traced gets fast 3-D kernels: a GPU's, a TPU's or oneDNN's.
 
-    oneDNN is on if the environment has TF_ENABLE_ONEDNN_OPTS=1, on x86-64.
+    oneDNN is on if the environment has TF_ENABLE_ONEDNN_OPTS=1, on x86-64. What is
+    exported may be run where there is none of them.
     """
+    if graphs.is_portable():
+        return False
     if any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")):
         return True
     onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1"
