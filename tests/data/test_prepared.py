@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging
 
 from tfgen.core.errors import BadInput
 from tfgen.data import load, load_pair, prepared, rows
@@ -299,6 +300,28 @@ def test_two_at_once_prepare_once(tmp_path, monkeypatch, capsys):
     assert TfgenTestCounting.prepared == 1
     assert capsys.readouterr().out == ""  # stdout is for results
     shutil.rmtree(tmp_path / NAME)
+
+
+def test_quiet_until_the_last_thread_leaves(capsys):
+    entered, left = threading.Event(), threading.Event()
+
+    def first():
+        with prepared._quiet:
+            entered.set()
+            left.wait(10)
+            print("of the thread that came first and leaves last")
+
+    level, thread = logging.get_verbosity(), threading.Thread(target=first)
+    thread.start()
+    entered.wait(10)
+    with prepared._quiet:
+        print("beside it")
+    print("while it is inside")
+    left.set()
+    thread.join()
+    print("a result")
+    assert capsys.readouterr().out == "a result\n"
+    assert logging.get_verbosity() == level
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import sys
+import threading
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +126,7 @@ def _builder(name: str, root: Path, other_names: list[str]):
     """Returns the builder of a data set and whether it is prepared."""
     builders.register()
     try:
-        with _quiet():
+        with _quiet:
             builder = tfds.builder(name, data_dir=str(root))
             return builder, builder.is_prepared()
     except OSError:
@@ -191,7 +192,7 @@ def _prepare(name: str, root: Path, other_names: list[str]):
         if not sys.stderr.isatty():
             tfds.disable_progress_bar()
         try:
-            with _quiet():
+            with _quiet:
                 builder.download_and_prepare()
         except OSError as error:
             if error.errno in DISK_ERRORS:  # failed connections are OSErrors too
@@ -202,16 +203,34 @@ def _prepare(name: str, root: Path, other_names: list[str]):
         return builder
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Lets TensorFlow Datasets log errors alone and print nothing but its bars."""
-    level = absl_logging.get_verbosity()
-    absl_logging.set_verbosity(min(level, absl_logging.ERROR))
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        absl_logging.set_verbosity(level)
+class _Quiet:
+    """Lets TensorFlow Datasets log errors alone and print nothing but its bars.
+
+    Both are settings of the process: of threads inside at once, the first one makes
+    them and the last one takes them back.
+    """
+
+    def __init__(self):
+        self._lock, self._inside = threading.Lock(), 0
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self):
+        with self._lock:
+            if not self._inside:
+                level = absl_logging.get_verbosity()
+                self._undo.callback(absl_logging.set_verbosity, level)
+                absl_logging.set_verbosity(min(level, absl_logging.ERROR))
+                self._undo.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            self._inside += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._undo.close()
+
+
+_quiet = _Quiet()
 
 
 def _cannot_prepare(name, root, other_names, error) -> BadInput:
