@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfgen.layers.coordinates import Coordinates
 from tfgen.layers.dropout import Drops, GivenDropout
 from tfgen.layers.maxout import Maxout
 from tfgen.layers.spectral import SpectralConv2D, SpectralDense
@@ -76,3 +77,12 @@ def test_gradient_goes_through_the_spectral_norm():
     size = np.linalg.norm(gradient) * np.linalg.norm(layer.kernel)
     assert abs(along) < 1e-3 * size
     assert size > 0.1
+
+
+def test_coordinates():
+    x = normal(3, 2, 4, 5)
+    found = Coordinates()(x)
+    np.testing.assert_array_equal(found[..., :5], x)
+    across, down = np.meshgrid([-0.75, -0.25, 0.25, 0.75], [-0.5, 0.5])
+    wanted = np.broadcast_to(np.stack([across, down], axis=-1), [3, 2, 4, 2])
+    np.testing.assert_array_equal(found[..., 5:], wanted)

@@ -8,6 +8,7 @@ import math
 
 import keras
 
+from tfgen.layers.coordinates import Coordinates
 from tfgen.layers.dynamic_filters import DynamicFilters
 from tfgen.networks import convolutional, text, video
 
@@ -35,21 +36,25 @@ def posterior(config, shape, tokens):
 def decoder(config, shape, tokens):
     """Return [z_g `[rows, gist_size]`, tokens] -> gists `[rows, side, side, c]`.
 
+    A code of both stands beside its coordinates at each pixel of half the side, as in
+    the spatial broadcast decoder (Watters et al. 2019); the last layer is a
+    deconvolution, as in the paper. Deconvolutions from a dense layer draw prior samples
+    in two places, or as smears between them.
+
     Pixels are not bounded to [-1, 1]: a tanh that many black pixels have saturated
     never learned the rarer colours.
     """
+    side, width = shape[1] // 2, config.gist_channels
     z = keras.Input([config.gist_size], name="z")
     sentence, psi = _read(config, tokens)
-    draw = convolutional.decoder(
-        config.gist_size + config.text_size,
-        shape[1:],
-        1,
-        config.gist_channels,
-        kernel=4,
-        activation="leaky_relu",
-        name="draw",
-    )
-    gists = draw(keras.layers.Concatenate()([z, psi]))
+    x = keras.layers.Concatenate()([z, psi])
+    x = keras.layers.Dense(4 * width, "leaky_relu")(x)
+    x = keras.layers.RepeatVector(side * side)(x)
+    x = Coordinates()(keras.layers.Reshape([side, side, 4 * width])(x))
+    for maps, kernel in ((2 * width, 1), (2 * width, 1), (width, 3), (width, 3)):
+        x = keras.layers.Conv2D(maps, kernel, padding="same", activation="leaky_relu")(x)
+    x = keras.layers.Conv2DTranspose(shape[-1], 4, 2, "same")(x)
+    gists = keras.layers.Activation("linear", dtype="float32")(x)
     return keras.Model([z, sentence], gists, name="decoder")
 
 
