@@ -83,6 +83,10 @@ def test_coordinates():
     x = normal(3, 2, 4, 5)
     found = Coordinates()(x)
     np.testing.assert_array_equal(found[..., :5], x)
-    across, down = np.meshgrid([-0.75, -0.25, 0.25, 0.75], [-0.5, 0.5])
-    wanted = np.broadcast_to(np.stack([across, down], axis=-1), [3, 2, 4, 2])
-    np.testing.assert_array_equal(found[..., 5:], wanted)
+    np.testing.assert_array_equal(found[0, :, 1, 5:], [[-0.5, -0.25], [0.5, -0.25]])
+    np.testing.assert_array_equal(found[2, 1, :, 6], [-0.75, -0.25, 0.25, 0.75])
+    clips = Coordinates()(normal(3, 2, 4, 4, 5))
+    assert clips.shape == (3, 2, 4, 4, 8)
+    np.testing.assert_array_equal(
+        clips[1, :, 3, 0, 5:], [[-0.5, 0.75, -0.75], [0.5, 0.75, -0.75]]
+    )

@@ -5,22 +5,19 @@ import numpy as np
 
 
 class Coordinates(keras.layers.Layer):
-    """Adds two features to `[rows, h, w, channels]`: x and y of each pixel's middle.
+    """Adds a feature for each axis but rows: `[rows, *sides, c]` -> `[..., c + axes]`.
 
-    Both go from -1 to 1 between the picture's edges. Convolutions know where they are
-    only as far as zeros around the picture tell them; drawing one thing at any place
-    is hard for networks that have to learn each place.
+    They are the coordinates of each pixel's middle, from -1 to 1 between the edges.
+    Convolutions know where they are only as far as zeros around the picture tell them;
+    drawing one thing at any place is hard for networks that have to learn each place.
     """
 
     def call(self, x):
-        """Return `[rows, h, w, channels + 2]`."""
-        height, width = x.shape[1:3]
-        rows = keras.ops.shape(x)[0]
-        places = np.stack(np.meshgrid(_middles(width), _middles(height)), axis=-1)
+        """Return x and its coordinates."""
+        sides = x.shape[1:-1]
+        middles = [(2 * np.arange(side) + 1) / side - 1 for side in sides]
+        places = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
         places = keras.ops.convert_to_tensor(places, x.dtype)
-        places = keras.ops.broadcast_to(places, [rows, height, width, 2])
+        rows = keras.ops.shape(x)[0]
+        places = keras.ops.broadcast_to(places, [rows, *places.shape])
         return keras.ops.concatenate([x, places], axis=-1)
-
-
-def _middles(count):
-    return (2 * np.arange(count) + 1) / count - 1

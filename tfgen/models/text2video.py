@@ -18,9 +18,9 @@ either (both in `direct_text2video.py`).
 Departures: each network that reads sentences has an encoder of its own, in the place
 of pretrained sentence vectors: learned (`sentence=gru`), or frozen random vectors of
 words and pairs of words below a learned layer (`sentence=bigrams`). Widths that the
-paper does not give are in `networks/gist.py`; gists pass no tanh; weights start as the
-video GAN's do, N(0, 0.01), and elsewhere as Keras has it. The first frame is what w
-ties to g.
+paper does not give are in `networks/gist.py`; gists are drawn at coordinates and pass
+no tanh; weights start as the video GAN's do, N(0, 0.01), and elsewhere as Keras has
+it. The first frame is what w ties to g.
 
 Batch normalisation is of a replica's rows, real and generated ones apart.
 """

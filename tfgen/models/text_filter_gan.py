@@ -54,7 +54,6 @@ class ConcatConfig(Config):
     latent_size: int = option(256, "of each noise, and of the GRU", at_least=1)
     channels: int = option(32, "discriminators' feature maps at full size", at_least=1)
     generator_channels: int = option(32, "generator's, likewise", at_least=1)
-    coordinates: bool = option(False, "the generator's blocks see where they are")
     judge_patch: int = option(
         1, "side of the squares the discriminators see as pixels", at_least=1, at_most=2
     )

@@ -13,7 +13,6 @@ import keras
 
 from tfgen.core.errors import BadInput
 from tfgen.layers import volumes
-from tfgen.layers.coordinates import Coordinates
 from tfgen.layers.dynamic_filters import DynamicFilters
 from tfgen.layers.recurrence import GRU
 from tfgen.networks.text import Judge
@@ -46,7 +45,6 @@ def generator(config, shape):
     while side < size:
         side *= 2
         x = keras.layers.UpSampling2D(2)(x)
-        x = Coordinates()(x) if config.coordinates else x
         x = _block(keras.layers.Conv2D, x, min(4, size // side) * width)
     # From grey: as other layers start, a third of the values would saturate the tanh.
     grey = keras.initializers.VarianceScaling(0.01)

@@ -51,8 +51,9 @@ def decoder(config, shape, tokens):
     x = keras.layers.Dense(4 * width, "leaky_relu")(x)
     x = keras.layers.RepeatVector(side * side)(x)
     x = Coordinates()(keras.layers.Reshape([side, side, 4 * width])(x))
+    how = {"padding": "same", "activation": "leaky_relu"}
     for maps, kernel in ((2 * width, 1), (2 * width, 1), (width, 3), (width, 3)):
-        x = keras.layers.Conv2D(maps, kernel, padding="same", activation="leaky_relu")(x)
+        x = keras.layers.Conv2D(maps, kernel, **how)(x)
     x = keras.layers.Conv2DTranspose(shape[-1], 4, 2, "same")(x)
     gists = keras.layers.Activation("linear", dtype="float32")(x)
     return keras.Model([z, sentence], gists, name="decoder")
