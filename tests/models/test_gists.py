@@ -1,4 +1,4 @@
-"""What text2video's gists show of Moving Shapes of 32 pixels: three minutes of one core.
+"""What the gists of text2video show of Moving Shapes of 32 pixels: 3 min of one core.
 
 `-s` shows the figures.
 """

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.test_gists import looked_at
 from tfgen import models
 from tfgen.data import load, shapes
 from tfgen.metrics import passes
@@ -71,6 +72,26 @@ def test_gists_are_set_in_motion_as_told():
     found = shares(video_of_gists())
     print(found)
     assert found["colour"] >= 0.9 and found["direction"] >= 0.7
+
+
+def test_clips_begin_with_their_gists():
+    """Where the gist has the object; else all clips of a sentence could be one."""
+    model = video_of_gists()
+    told = KIND.labels("train", np.arange(len(KIND.combinations)))
+    tokens = model.tokens(tf.constant(np.repeat(KIND.sentences(told), 4)))
+    latents = [
+        tf.random.stateless_normal([len(tokens), size], [0, number])
+        for number, size in enumerate(model.latent_sizes().values())
+    ]
+    made = model.make(tokens, latents, training=False)
+    begun, meant = (
+        looked_at(np.clip((frames.numpy() + 1) / 2, 0, 1))[1]
+        for frames in (made["videos"][:, 0], made["gist"])
+    )
+    apart = np.median(np.linalg.norm(begun - meant, axis=1))
+    spread = begun.reshape(-1, 4, 2).std(axis=1).mean()
+    print({"apart": apart, "spread": spread})
+    assert apart < 1.5 < 2 < spread
 
 
 def test_another_sentences_filters_change_the_clip():

@@ -71,7 +71,7 @@ SMALL_GIST = {
     "deviation": 1.0,  # with 0.2 the posteriors left the prior: samples were faint
     "gist_learning_rate": 1e-3,
     "gist_beta_1": 0.9,
-    "frame_weight": 10.0,  # as next frames have: with 0.1 gists were ignored
+    "frame_weight": 100.0,  # with 10 all clips of a sentence were the same one
     "gist_steps": 3000,
     "video_steps": 4000,
 }
