@@ -33,8 +33,9 @@ def trained():
 @functools.cache
 def classifier():
     """Tells shape and size of real frames: frames `[rows, 32, 32, 3]` -> logits."""
-    index, every = np.arange(KIND.count("train")), 2
-    frames = KIND.videos("train", index)[:, ::every] / np.float32(255)
+    keras.utils.set_random_seed(0)
+    index = np.arange(KIND.count("train"))
+    frames = KIND.videos("train", index)[:, ::2] / np.float32(255)
     told = {
         name: np.repeat(KIND.labels("train", index)[name], frames.shape[1])
         for name in ("shape", "size")
@@ -49,7 +50,6 @@ def classifier():
     network = keras.Model(images, heads)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(1e-3), dict.fromkeys(told, loss))
-    keras.utils.set_random_seed(0)
     network.fit(frames.reshape(-1, *frames.shape[2:]), told, 64, 4, verbose=0)
     return network
 
