@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.layers.coordinates import Coordinates
+from tfgen.layers.coordinates import AtCoordinates
 from tfgen.layers.dropout import Drops, GivenDropout
 from tfgen.layers.maxout import Maxout
 from tfgen.layers.spectral import SpectralConv2D, SpectralDense
@@ -79,14 +79,16 @@ def test_gradient_goes_through_the_spectral_norm():
     assert size > 0.1
 
 
-def test_coordinates():
-    x = normal(3, 2, 4, 5)
-    found = Coordinates()(x)
-    np.testing.assert_array_equal(found[..., :5], x)
-    np.testing.assert_array_equal(found[0, :, 1, 5:], [[-0.5, -0.25], [0.5, -0.25]])
-    np.testing.assert_array_equal(found[2, 1, :, 6], [-0.75, -0.25, 0.25, 0.75])
-    clips = Coordinates()(normal(3, 2, 4, 4, 5))
-    assert clips.shape == (3, 2, 4, 4, 8)
-    np.testing.assert_array_equal(
-        clips[1, :, 3, 0, 5:], [[-0.5, 0.75, -0.75], [0.5, 0.75, -0.75]]
+def test_at_coordinates():
+    layer, v = AtCoordinates(5, 4), normal(3, 7)
+    found = layer(v)
+    kernel, _ = layer.get_weights()
+    layer.bias.assign(normal(5))
+    middles = [-0.75, -0.25, 0.25, 0.75]
+    places = [[[y, x] for x in middles] for y in middles]
+    beside = np.broadcast_to(v[:, None, None], [3, 4, 4, 7])
+    beside = np.concatenate([beside, np.broadcast_to(places, [3, 4, 4, 2])], axis=-1)
+    np.testing.assert_allclose(found, beside @ kernel, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        layer(v), beside @ kernel + normal(5), rtol=1e-5, atol=1e-6
     )

@@ -8,7 +8,7 @@ import math
 
 import keras
 
-from tfgen.layers.coordinates import Coordinates
+from tfgen.layers.coordinates import AtCoordinates
 from tfgen.layers.dynamic_filters import DynamicFilters
 from tfgen.networks import convolutional, text, video
 
@@ -49,10 +49,9 @@ def decoder(config, shape, tokens):
     sentence, psi = _read(config, tokens)
     x = keras.layers.Concatenate()([z, psi])
     x = keras.layers.Dense(4 * width, "leaky_relu")(x)
-    x = keras.layers.RepeatVector(side * side)(x)
-    x = Coordinates()(keras.layers.Reshape([side, side, 4 * width])(x))
+    x = keras.layers.LeakyReLU(0.2)(AtCoordinates(2 * width, side)(x))
     how = {"padding": "same", "activation": "leaky_relu"}
-    for maps, kernel in ((2 * width, 1), (2 * width, 1), (width, 3), (width, 3)):
+    for maps, kernel in ((2 * width, 1), (width, 3), (width, 3)):
         x = keras.layers.Conv2D(maps, kernel, **how)(x)
     x = keras.layers.Conv2DTranspose(shape[-1], 4, 2, "same")(x)
     gists = keras.layers.Activation("linear", dtype="float32")(x)
