@@ -14,12 +14,9 @@ from tfgen.core import ema
 from tfgen.core.errors import BadInput
 from tfgen.core.spec import Feature
 from tfgen.layers import tokens as words
-from tfgen.models.text_filter_gan import (
-    MatchedTextFilterGAN,
-    TextConcatGAN,
-    TextFilterGAN,
-    TextFilterGANConfig,
-)
+from tfgen.layers.coordinates import AtCoordinates
+from tfgen.models.text_filter_controls import MatchedTextFilterGAN, TextConcatGAN
+from tfgen.models.text_filter_gan import TextFilterGAN, TextFilterGANConfig
 from tfgen.networks import filtered, text
 
 SHAPE = (16, 64, 64, 3)  # of the published clips
@@ -254,6 +251,48 @@ def test_a_sentence_that_training_lacks_differs_from_all(model):
     numbers = (found.numpy()[:, None] == model.sentences).all(axis=-1).argmax(axis=1)
     # 40 of each are expected; four standard deviations of a binomial.
     assert np.abs(np.bincount(numbers, minlength=count) - 40).max() < 4 * 40**0.5
+
+
+def test_the_frames_penalty_falls():
+    """From w to w fall in so many steps, exponentially; else, and the clip's, stays."""
+    model = build(frame_r1_weight=8.0, frame_r1_fall=0.25, frame_r1_steps=4)
+    for step, weight in ((0, 8.0), (2, 4.0), (4, 2.0), (9, 2.0)):
+        model.step.assign(step)
+        weights = model.r1_weights()
+        assert float(weights["frame"]) == pytest.approx(weight)
+        assert weights["clip"] == 10
+    video, own, others, latents = batch(model)
+    for step in (0, 4):
+        model.step.assign(step)
+        loss, reports = model.frame_loss(video, own, others, *latents)
+        penalty = float(model.r1_weights()["frame"] * reports["frame_r1"])
+        rest = float(reports["frame_discriminator_loss"])
+        assert penalty > 0 and float(loss) == pytest.approx(rest + penalty, rel=1e-5)
+    published = build()
+    published.step.assign(1000)
+    assert float(published.r1_weights()["frame"]) == 10
+
+
+def test_rates_of_adam():
+    """The generator's own, and one of all networks that judge or read."""
+    rates = {
+        name: float(optimizer.learning_rate)
+        for name, optimizer in build(judge_learning_rate=0.25).optimizers.items()
+    }
+    assert rates.pop("generator_optimizer") == pytest.approx(1e-3)
+    assert len(rates) == 4 and set(rates.values()) == {0.25}
+
+
+def test_generator_at_coordinates():
+    """Its first maps are of a quarter of the side; the judges are the same."""
+    counts = []
+    for coordinates in (False, True):
+        model = build(coordinates=coordinates)
+        layers = [x for x in model.generator.layers if isinstance(x, AtCoordinates)]
+        assert [x.side for x in layers] == [4] * coordinates
+        assert model.sample(2, seed=1).shape == (2, *model.spec.video.shape)
+        counts.append(model.frame_discriminator.count_params())
+    assert counts[0] == counts[1]
 
 
 def test_the_controls():

@@ -5,14 +5,15 @@ frames, 32 channels, these are the published networks; other sizes, powers of 2,
 more or fewer of the blocks in the middle.
 
 Each function takes the Config of its model (latent_size, channels,
-generator_channels, filters, text_size, judge_size, judge_patch) and the shape of a
-clip.
+generator_channels, coordinates, filters, text_size, judge_size, clip_patch) and the
+shape of a clip.
 """
 
 import keras
 
 from tfgen.core.errors import BadInput
 from tfgen.layers import volumes
+from tfgen.layers.coordinates import AtCoordinates
 from tfgen.layers.dynamic_filters import DynamicFilters
 from tfgen.layers.recurrence import GRU
 from tfgen.networks.text import Judge
@@ -38,10 +39,17 @@ def generator(config, shape):
     codes = GRU(latent)([_beside([steps, y_motion]), start])
     repeated = keras.layers.RepeatVector(frames)(content)
     x = _fold(_beside([repeated, y_content, codes]))
-    x = keras.layers.Dense(4 * 8 * width)(x)
-    x = keras.layers.Reshape([2, 2, 8 * width])(x)
-    side = 2
-    x = _block(keras.layers.Conv2D, x, 8 * width)
+    if config.coordinates:
+        x = _active(keras.layers.Dense(8 * width)(x))
+        side = size // 4
+        x = _active(AtCoordinates(4 * width, side)(x))
+        x = keras.layers.Conv2D(4 * width, 1)(x)
+        x = _block(keras.layers.Conv2D, x, 4 * width)
+    else:
+        x = keras.layers.Dense(4 * 8 * width)(x)
+        x = keras.layers.Reshape([2, 2, 8 * width])(x)
+        side = 2
+        x = _block(keras.layers.Conv2D, x, 8 * width)
     while side < size:
         side *= 2
         x = keras.layers.UpSampling2D(2)(x)
@@ -100,7 +108,7 @@ def clip_judge(config, shape, *, filtered=True):
     """
     checked(config, shape)
     clips = keras.Input(shape, name="clips")
-    features = _features(volumes.Conv3D, config, clips)
+    features = _features(volumes.Conv3D, config, clips, config.clip_patch)
     features = features if filtered else features[-1:]
     trunk = keras.Model(clips, features, name="trunk")
     given = [keras.Input(x.shape[1:]) for x in features]
@@ -133,7 +141,7 @@ def clip_judge(config, shape, *, filtered=True):
 def checked(config, shape):
     """Return the shape of a clip; BadInput where these networks do not take it."""
     frames, height, width, _ = shape
-    least = 16 * config.judge_patch
+    least = 16 * config.clip_patch
     if height != width or height < least or height & (height - 1) or frames < 4:
         raise BadInput(
             f"clips of {frames} frames of {height}x{width} do not fit: this network "
@@ -143,15 +151,15 @@ def checked(config, shape):
     return shape
 
 
-def _features(convolution, config, x):
+def _features(convolution, config, x, patch=1):
     """Return features at stages 1, 2 and 3: sides size / 2, 8 (or 4) and 2.
 
-    With `judge_patch` 2 the squares of 2 pixels become pixels of 4 times the channels
+    With `patch` 2 the squares of 2 pixels become pixels of 4 times the channels
     before all else: a quarter of the work.
     """
-    width, size = config.channels, x.shape[-2] // config.judge_patch
-    if config.judge_patch > 1:
-        x = _patches(x, config.judge_patch)
+    width, size = config.channels, x.shape[-2] // patch
+    if patch > 1:
+        x = _patches(x, patch)
     x = convolution(width, 3, padding="same")(x)
     second = min(8, size // 4)
     x = _block(convolution, x, 2 * width)
