@@ -116,9 +116,9 @@ class TextFilterGAN(Captioned):
             "text_channels": 64,
             "text_size": 64,
             "coordinates": True,
-            # A clip of 1/8 of the values has the larger gradients. At ten times these
-            # weights frames' outlines do not come; at the end's from the start places
-            # do not.
+            # A clip of 1/8 of the values has the larger gradients. With ten times the
+            # frames' weight outlines do not come; with the end's from the start all
+            # clips stay in one place.
             "frame_r1_weight": 0.03,
             "frame_r1_fall": 1 / 12,
             "frame_r1_steps": 3000,
