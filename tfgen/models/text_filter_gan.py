@@ -66,8 +66,8 @@ class ConcatConfig(Config):
     frame_r1_weight: float = option(
         10.0, "of E ||grad D(real)||^2, frame discriminator", at_least=0
     )
-    frame_r1_fall: float = option(1.0, "factor that brings down", above=0, at_most=1)
-    frame_r1_steps: int = option(1, "in which it does, exponentially", at_least=1)
+    frame_r1_fall: float = option(1.0, "share that weight falls to", above=0, at_most=1)
+    frame_r1_steps: int = option(1, "of that fall, exponential", at_least=1)
     clip_r1_weight: float = option(10.0, "clip discriminator's, likewise", at_least=0)
     learning_rate: float = option(1e-4, "Adam, generator", above=0)
     judge_learning_rate: float = option(1e-4, "Adam, all other networks", above=0)
